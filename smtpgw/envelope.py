@@ -1,0 +1,50 @@
+"""The plain data that travels between the session and the gateway."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The client at the other end of the connection."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client gave to AUTH. The password is in no representation of it."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who has logged in: a Cakemail account, and what logging in again would take.
+
+    Lives as long as its session does. The credentials are here and not in any cache, so that a revoked token can
+    be replaced within a session (architecture: "a 401 while submitting: log in again once").
+    """
+
+    id: int
+    credentials: Credentials = field(repr=False)
+
+
+@dataclass(slots=True)
+class Envelope:
+    """A mail transaction (RFC 5321 §3.3): what MAIL and RCPT have said."""
+
+    reverse_path: str  # "" is the null reverse-path of notifications
+    recipients: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message, whole, on its way from a session to the gateway."""
+
+    id: str  # the gateway's own, unique; in the logs and, for several recipients, in the 250
+    session_id: str
+    account: Account
+    envelope: Envelope
+    raw: bytes = field(repr=False)

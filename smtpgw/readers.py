@@ -1,0 +1,108 @@
+"""Readers of environment variables: the text of one → its value.
+
+They raise ValueError with what would have been right, as the end of the sentence "must be …".
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+MIB = 1024 * 1024
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """An address to listen on, as `HOST:PORT` or `[IPv6]:PORT`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
+            raise ValueError(f"a number of seconds from {least:g} to {most:g}")
+        return float(text)
+
+    return read
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def switch(text: str) -> bool:
+    return one_of("on", "off")(text) == "on"
+
+
+def bind(text: str) -> Bind:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ValueError("HOST:PORT, such as 0.0.0.0:2587 or [::]:2587")
+    return Bind(host, int(port))
+
+
+def optional_bind(text: str) -> Bind | None:
+    return bind(text) if text else None
+
+
+def api_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
+        raise ValueError("an address such as https://api.cakemail.dev")
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ValueError("an https:// address; http:// is only for loopback, since passwords travel on it")
+    return text.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise ValueError("networks separated by commas, such as 10.2.0.0/16,2001:db8::/32") from None
+
+
+def hostname(text: str) -> str:
+    if not re.fullmatch(r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text):
+        raise ValueError("a host name such as smtp.example.com")
+    return text
+
+
+def readable_file(text: str) -> str:
+    if not text:
+        raise ValueError("the path of a PEM file")
+    try:
+        with open(text, "rb"):
+            return text
+    except OSError as problem:
+        raise ValueError(f"a file that can be read ({problem.strerror})") from None

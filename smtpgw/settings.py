@@ -1,0 +1,238 @@
+"""Every environment variable the gateway reads: its name, type, default and meaning, in one place.
+
+`Settings.from_environ` checks all of them before anything starts and reports every mistake at once, so that
+an operator mends a deployment in one go. Written with the standard library alone: gunicorn's master imports this
+module before gevent patches anything, and the settings libraries we looked at import asyncio and threading there.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smtpgw.readers import (
+    MIB,
+    Bind,
+    Network,
+    api_url,
+    bind,
+    hostname,
+    networks,
+    one_of,
+    optional_bind,
+    readable_file,
+    seconds,
+    whole,
+)
+
+# Kubernetes puts the addresses of the services of a namespace into the environment of its pods. A service called
+# "smtpgw" makes SMTPGW_PORT_587_TCP_ADDR and the like, which are nobody's typing mistake.
+KUBERNETES_SERVICE = re.compile(r"SMTPGW(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_TCP(_[A-Z]+)?)?)")
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `mistakes` has one line for each variable that is wrong."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def setting(name: str, default: str, read: Callable[[str], Any], meaning: str) -> Any:
+    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment."""
+    return dataclasses.field(metadata={"name": name, "default": default, "read": read, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the gateway has been told. Passed to whatever needs it; never changed."""
+
+    api_url: str = setting(
+        "CAKEMAIL_API_URL", "https://api.cakemail.dev", api_url, "Cakemail's API; `http://` only on loopback"
+    )
+    smtp_bind: Bind = setting("SMTPGW_SMTP_BIND", "0.0.0.0:2587", bind, "SMTP with STARTTLS")
+    smtps_bind: Bind | None = setting(
+        "SMTPGW_SMTPS_BIND", "", optional_bind, "SMTP with TLS from the first byte; none when empty"
+    )
+    http_bind: Bind = setting("SMTPGW_HTTP_BIND", "0.0.0.0:8080", bind, "probes and metrics; keep it private")
+    tls_cert: str = setting("SMTPGW_TLS_CERT", "", readable_file, "the certificate and its chain, PEM; required")
+    tls_key: str = setting("SMTPGW_TLS_KEY", "", readable_file, "the key of the certificate, PEM; required")
+    hostname: str = setting(
+        "SMTPGW_HOSTNAME", socket.gethostname(), hostname, "our name in the greeting; the name clients connect to"
+    )
+    workers: int = setting("SMTPGW_WORKERS", "1", whole(1, 64), "processes; one a core, on Kubernetes one a pod")
+
+    max_sessions: int = setting(
+        "SMTPGW_MAX_SESSIONS", "4000", whole(1, 100_000), "sessions a worker; above it 421 4.3.2"
+    )
+    max_sessions_per_address: int = setting(
+        "SMTPGW_MAX_SESSIONS_PER_ADDRESS",
+        "500",
+        whole(1, 100_000),
+        "sessions a client address in a worker; above it 421 4.7.0",
+    )
+    trusted_cidrs: tuple[Network, ...] = setting(
+        "SMTPGW_TRUSTED_CIDRS", "", networks, "clients that no limit or throttle by address applies to"
+    )
+    max_command_bytes: int = setting(
+        "SMTPGW_MAX_COMMAND_BYTES", "12288", whole(512, 65_536), "a command line; above it 500 5.5.2"
+    )
+    max_message_bytes: int = setting(
+        "SMTPGW_MAX_MESSAGE_BYTES", "26214400", whole(1024, 100 * MIB), "a message, as SIZE says; above it 552 5.3.4"
+    )
+    max_recipients: int = setting(
+        "SMTPGW_MAX_RECIPIENTS", "100", whole(1, 1000), "recipients a message; above it 452 4.5.3"
+    )
+    max_errors: int = setting("SMTPGW_MAX_ERRORS", "10", whole(1, 1000), "mistakes a session; above it 421 4.7.0")
+    max_auth_failures: int = setting(
+        "SMTPGW_MAX_AUTH_FAILURES", "3", whole(1, 100), "failed logins a session; at that many 421 4.7.0"
+    )
+    max_bytes_in_flight: int = setting(
+        "SMTPGW_MAX_BYTES_IN_FLIGHT",
+        str(128 * MIB),
+        whole(1024, 64 * 1024 * MIB),
+        "octets of messages a worker holds at a time; above it 452 4.3.1 before DATA",
+    )
+    idle_timeout_seconds: float = setting(
+        "SMTPGW_IDLE_TIMEOUT_SECONDS", "300", seconds(1, 86_400), "wait for a command; after it 421 4.4.2"
+    )
+    data_timeout_seconds: float = setting(
+        "SMTPGW_DATA_TIMEOUT_SECONDS",
+        "180",
+        seconds(1, 3600),
+        "wait for message data, over the time its size takes at the least rate; after it 421 4.4.2",
+    )
+    data_min_bytes_per_second: int = setting(
+        "SMTPGW_DATA_MIN_BYTES_PER_SECOND", "1000", whole(1, 10 * MIB), "the least rate of message data"
+    )
+    handshake_timeout_seconds: float = setting(
+        "SMTPGW_HANDSHAKE_TIMEOUT_SECONDS", "10", seconds(0.1, 300), "a TLS handshake; after it the connection ends"
+    )
+    session_timeout_seconds: float = setting(
+        "SMTPGW_SESSION_TIMEOUT_SECONDS",
+        "14400",
+        seconds(1, 86_400 * 7),
+        "a session in all; after it 421 4.4.2 between two messages",
+    )
+
+    api_connections: int = setting(
+        "SMTPGW_API_CONNECTIONS", "256", whole(1, 10_000), "calls to the API at a time, a worker"
+    )
+    api_wait_seconds: float = setting(
+        "SMTPGW_API_WAIT_SECONDS", "5", seconds(0.1, 60), "wait for one of these; after it 451 4.4.5"
+    )
+    api_connect_timeout_seconds: float = setting(
+        "SMTPGW_API_CONNECT_TIMEOUT_SECONDS", "3", seconds(0.1, 60), "connecting to the API"
+    )
+    api_timeout_seconds: float = setting(
+        "SMTPGW_API_TIMEOUT_SECONDS", "20", seconds(0.1, 300), "one call to the API, from request to answer"
+    )
+    api_retry_seconds: float = setting(
+        "SMTPGW_API_RETRY_SECONDS", "5", seconds(0, 60), "trying again what the API surely did not accept"
+    )
+    submit_timeout_seconds: float = setting(
+        "SMTPGW_SUBMIT_TIMEOUT_SECONDS",
+        "25",
+        seconds(1, 300),
+        "one message, to all its recipients; many clients give up after 30",
+    )
+    recipients_in_parallel: int = setting(
+        "SMTPGW_RECIPIENTS_IN_PARALLEL", "10", whole(1, 100), "calls to the API at a time, a message"
+    )
+    drain_timeout_seconds: float = setting(
+        "SMTPGW_DRAIN_TIMEOUT_SECONDS", "100", seconds(2, 3600), "finishing what is under way before the process ends"
+    )
+
+    default_type: str = setting(
+        "SMTPGW_DEFAULT_TYPE",
+        "transactional",
+        one_of("transactional", "marketing"),
+        "of a message that does not say which it is",
+    )
+    inline_images: str = setting(
+        "SMTPGW_INLINE_IMAGES",
+        "embed",
+        one_of("embed", "refuse"),
+        "`embed` rewrites `cid:` images as `data:` addresses, `refuse` answers 554 5.6.1",
+    )
+    log_level: str = setting(
+        "SMTPGW_LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged"
+    )
+    log_format: str = setting("SMTPGW_LOG_FORMAT", "json", one_of("json", "console"), "`console` is for people")
+    log_addresses: str = setting(
+        "SMTPGW_LOG_ADDRESSES",
+        "masked",
+        one_of("masked", "full"),
+        "mail addresses in logs: `j***@example.com` or whole",
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read and check every variable.
+
+        Raises:
+            SettingsError: with all the mistakes there are.
+        """
+        values, mistakes = {}, []
+        for field in dataclasses.fields(cls):
+            name, default, read = (field.metadata[key] for key in ("name", "default", "read"))
+            text = environ.get(name, "").strip() or default
+            try:
+                values[field.name] = read(text)
+            except ValueError as wanted:
+                mistakes.append(f"{name}={text!r}: must be {wanted}" if text else f"{name} is not set: {wanted}")
+        if mistakes:
+            raise SettingsError(mistakes)
+        settings = cls(**values)
+        mistakes = settings.contradictions()
+        if mistakes:
+            raise SettingsError(mistakes)
+        return settings
+
+    def contradictions(self) -> list[str]:
+        """The mistakes that only show when settings are read together."""
+        found = []
+        binds = [b for b in (self.smtp_bind, self.smtps_bind, self.http_bind) if b]
+        if len({b.port for b in binds}) < len(binds):
+            found.append("SMTPGW_SMTP_BIND, SMTPGW_SMTPS_BIND, SMTPGW_HTTP_BIND: must have different ports")
+        if self.max_bytes_in_flight < self.max_message_bytes:
+            found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
+        if self.drain_timeout_seconds <= self.submit_timeout_seconds:
+            # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
+            found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
+        return found
+
+    @property
+    def graceful_timeout_seconds(self) -> int:
+        """How long gunicorn lets a worker finish: later than any drain, so that its SIGKILL cuts no submission."""
+        return int(self.drain_timeout_seconds) + 10
+
+    def described(self) -> list[tuple[str, str, str, str]]:
+        """Name, value, default and meaning of each setting, for people. None of them is secret."""
+        return [
+            (f.metadata["name"], as_text(getattr(self, f.name)), f.metadata["default"], f.metadata["meaning"])
+            for f in dataclasses.fields(self)
+        ]
+
+
+def as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A warning for each SMTPGW_ variable that is none of ours, with the one that was probably meant."""
+    known = [f.metadata["name"] for f in dataclasses.fields(Settings)]
+    warnings = []
+    for name in environ:
+        if name.startswith("SMTPGW_") and name not in known and not KUBERNETES_SERVICE.fullmatch(name):
+            meant = difflib.get_close_matches(name, known, 1)
+            warnings.append(f"{name} is not a setting" + (f"; did you mean {meant[0]}?" if meant else ""))
+    return warnings
