@@ -1,0 +1,68 @@
+# What a developer and CI run. All of it happens in .venv, made with $(PYTHON) and filled from the pinned
+# requirements the first time, and again whenever they change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --requirement
+TEST_TIMEOUT_SECONDS := 120
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo start test lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  ARGS=\"…\" is handed on: make demo ARGS=--help, make test ARGS=\"-k starttls\""
+	@echo "  PYTHON=python3.12 makes .venv with that Python, 3.11 or newer; make clean first if there is one"
+
+demo: $(VENV)/installed ## sandbox and gateway on this machine, and a mail through them; Ctrl-C ends it
+	@$(BIN)/python -m smtpgw demo $(ARGS)
+
+start: $(VENV)/installed-tests ## the Procfile's processes, by honcho
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho start $(ARGS)
+
+test: $(VENV)/installed-tests ## the tests
+	@$(BIN)/python -m pytest --timeout $(TEST_TIMEOUT_SECONDS) $(ARGS)
+
+lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+
+format: $(VENV)/installed-lint ## rewrite the Python files as lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) .sandbox build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: requirements.txt | $(BIN)/python
+	@echo "Installing what the gateway needs into $(VENV): about a minute the first time, then never again until it changes"
+	@$(PIP_INSTALL) requirements.txt
+	@touch $@
+
+$(VENV)/installed-tests: requirements.txt tests/requirements.txt | $(BIN)/python
+	@echo "Installing what the tests need into $(VENV)"
+	@$(PIP_INSTALL) tests/requirements.txt
+	@touch $@
+
+$(VENV)/installed-lint: requirements.txt .ci/requirements.txt | $(BIN)/python
+	@echo "Installing what the linters need into $(VENV)"
+	@$(PIP_INSTALL) .ci/requirements.txt
+	@touch $@
+
+# Debian and Ubuntu ship python3 without the half of it that makes environments: say so before venv fails halfway.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version); 3.11 or newer is needed. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) comes without venv here. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
