@@ -106,3 +106,12 @@ def readable_file(text: str) -> str:
             return text
     except OSError as problem:
         raise ValueError(f"a file that can be read ({problem.strerror})") from None
+
+
+def optional_file(text: str) -> str:
+    return readable_file(text) if text else text
+
+
+def is_in(address: str, listed: tuple[Network, ...]) -> bool:
+    """Whether an address of a client is in one of these networks."""
+    return bool(listed) and any(ipaddress.ip_address(address) in network for network in listed)

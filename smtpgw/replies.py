@@ -105,7 +105,6 @@ AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")  # RFC 4954 §6
 CHALLENGE = Reply(334, "", "{challenge}")
 AUTHENTICATED = Reply(235, "2.7.0", "Authentication successful")
 AUTH_ALREADY = Reply(503, "5.5.1", "Already authenticated")
-AUTH_IN_TRANSACTION = Reply(503, "5.5.1", "AUTH is not permitted during a mail transaction")
 MECHANISM_UNKNOWN = Reply(504, "5.5.4", "Authentication mechanism not supported; use PLAIN or LOGIN")
 AUTH_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
 AUTH_MALFORMED = Reply(501, "5.5.2", "Authentication response is not valid base64, or not as the mechanism has it")

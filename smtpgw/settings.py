@@ -24,8 +24,10 @@ from smtpgw.readers import (
     networks,
     one_of,
     optional_bind,
+    optional_file,
     readable_file,
     seconds,
+    switch,
     whole,
 )
 
@@ -158,6 +160,18 @@ class Settings:
         "embed",
         one_of("embed", "refuse"),
         "`embed` rewrites `cid:` images as `data:` addresses, `refuse` answers 554 5.6.1",
+    )
+    notices: bool = setting(
+        "SMTPGW_NOTICES",
+        "on",
+        switch,
+        "tell a message's sender by mail which of its recipients Cakemail refused, when others were accepted",
+    )
+    mappings_file: str = setting(
+        "SMTPGW_MAPPINGS_FILE",
+        "",
+        optional_file,
+        "YAML: what template ids, groups and sub-accounts of other providers are in Cakemail; none when empty",
     )
     log_level: str = setting(
         "SMTPGW_LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged"

@@ -1,0 +1,89 @@
+"""What one worker holds at a time, counted: sessions, sessions of a client address, octets of messages."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from smtpgw import metrics, replies
+from smtpgw.readers import Network, is_in
+from smtpgw.replies import Refused
+
+
+class Hold:
+    """The octets that one message takes of the worker's room."""
+
+    __slots__ = ("octets", "room")
+
+    def __init__(self, room: "Room") -> None:
+        self.room = room
+        self.octets = 0
+
+    def grow(self, octets: int) -> bool:
+        """Take that much more; False when it is not to be had, and then nothing is taken."""
+        if self.room.held + octets > self.room.limit_bytes:
+            return False
+        self.room.held += octets
+        self.octets += octets
+        return True
+
+    def release(self) -> None:
+        self.room.held -= self.octets
+        self.octets = 0
+
+
+class Room:
+    """The octets of message data a worker may hold, over all its sessions."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.held = 0
+
+    @contextmanager
+    def hold(self, expected_bytes: int) -> Iterator[Hold]:
+        """A hold that ends with the block.
+
+        Raises:
+            Refused: 452 4.3.1 where a message of this size has no room now.
+        """
+        if self.held + expected_bytes > self.limit_bytes:
+            metrics.LIMITS.labels("bytes_in_flight").inc()
+            raise Refused(replies.NO_ROOM_NOW)
+        hold = Hold(self)
+        try:
+            yield hold
+        finally:
+            hold.release()
+
+
+class Doorkeeper:
+    """Counts the open sessions of a worker and lets one more in, or not."""
+
+    def __init__(self, limit: int, limit_per_address: int, trusted: tuple[Network, ...]) -> None:
+        self.limit = limit
+        self.limit_per_address = limit_per_address
+        self.trusted = trusted
+        self.open = 0
+        self.by_address: Counter[str] = Counter()
+
+    @contextmanager
+    def admit(self, address: str) -> Iterator[None]:
+        """Count a session for as long as the block lasts.
+
+        Raises:
+            Refused: 421 where the worker or the address has as many as it may.
+        """
+        if self.open >= self.limit:
+            metrics.LIMITS.labels("sessions").inc()
+            raise Refused(replies.TOO_MANY_SESSIONS)
+        if self.by_address[address] >= self.limit_per_address and not is_in(address, self.trusted):
+            metrics.LIMITS.labels("sessions_per_address").inc()
+            raise Refused(replies.TOO_MANY_SESSIONS_FROM_ADDRESS)
+        self.open += 1
+        self.by_address[address] += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self.by_address[address] -= 1
+            if not self.by_address[address]:
+                del self.by_address[address]

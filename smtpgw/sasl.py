@@ -1,0 +1,53 @@
+"""AUTH PLAIN (RFC 4616) and LOGIN, as pure conversations: challenges go out and responses come in through `ask`."""
+
+import base64
+import binascii
+from collections.abc import Callable
+
+from smtpgw import replies
+from smtpgw.envelope import Credentials
+from smtpgw.replies import Refused
+
+Ask = Callable[[str], str]  # sends a base64 challenge, returns the client's line
+
+USERNAME, PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"  # "Username:" and "Password:", as every client knows them
+
+
+def plain(initial: str, ask: Ask) -> Credentials:
+    """PLAIN: one response, authorization identity NUL user name NUL password.
+
+    Raises:
+        Refused: 501 when cancelled or malformed, 535 for another authorization identity.
+    """
+    fields = decoded(initial or ask("")).split("\0")
+    if len(fields) != 3:
+        raise Refused(replies.AUTH_MALFORMED)
+    identity, username, password = fields
+    if identity and identity != username:  # RFC 4616 §2: to act for somebody else, which nobody may
+        raise Refused(replies.BAD_CREDENTIALS)
+    return Credentials(username, password)
+
+
+def login(initial: str, ask: Ask) -> Credentials:
+    """LOGIN: user name and password, each asked for; the user name may come with the command.
+
+    Raises:
+        Refused: 501 when cancelled or malformed.
+    """
+    username = decoded(initial or ask(USERNAME))
+    return Credentials(username, decoded(ask(PASSWORD)))
+
+
+MECHANISMS: dict[str, Callable[[str, Ask], Credentials]] = {"PLAIN": plain, "LOGIN": login}
+
+
+def decoded(response: str) -> str:
+    """The text of a client's response. `=` is an empty one, `*` cancels (RFC 4954 §4)."""
+    if response == "*":
+        raise Refused(replies.AUTH_CANCELLED)
+    if response == "=":
+        return ""
+    try:
+        return base64.b64decode(response, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refused(replies.AUTH_MALFORMED) from None

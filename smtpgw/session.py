@@ -1,0 +1,305 @@
+"""The SMTP dialogue with one client, in the order in which it is held: EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, QUIT.
+
+RFC 5321 with 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 2920 (PIPELINING), 6152 (8BITMIME), 6531 (SMTPUTF8), 2034
+(enhanced status codes) and 6409 (submission). The session knows a gateway that logs in and submits; it knows no HTTP.
+"""
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Protocol
+
+from smtpgw import grammar, logs, metrics, replies, sasl
+from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
+from smtpgw.limits import Room
+from smtpgw.replies import Refused, Reply
+from smtpgw.settings import Settings
+from smtpgw.tls import Certificate
+from smtpgw.wire import ConnectionLost, Wire
+
+HTTP_METHODS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH"})
+NOT_OFFERED = frozenset({"EXPN", "TURN", "ETRN", "BDAT", "SEND", "SOML", "SAML", "ATRN", "BURL"})
+
+# Replies that are the client's mistakes; too many since its last message end the session. What Cakemail refuses, or
+# cannot take now, is no mistake: a campaign of thousands of messages goes over one connection.
+MISTAKES = frozenset({500, 501, 502, 503, 504, 530, 553, 555})
+
+
+class Gateway(Protocol):
+    """All that a session knows of what is behind it."""
+
+    def login(self, credentials: Credentials) -> Account:
+        """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
+
+    def submit(self, submission: Submission) -> Reply:
+        """Hand a message on; the reply that accepts it. Raises Refused."""
+
+    def answered(self, submission: Submission, *, heard: bool) -> None:
+        """The reply that accepts this message goes out; `heard`: the client is still there."""
+
+
+class Session:
+    """One client's dialogue, from greeting to goodbye."""
+
+    def __init__(
+        self, wire: Wire, peer: Peer, gateway: Gateway, settings: Settings, certificate: Certificate, room: Room
+    ) -> None:
+        self.wire = wire
+        self.peer = peer
+        self.gateway = gateway
+        self.settings = settings
+        self.certificate = certificate
+        self.room = room
+        self.id = secrets.token_hex(6)
+        self.tls = ""  # the TLS version, "" before TLS
+        self.greeted = False
+        self.account: Account | None = None
+        self.envelope: Envelope | None = None  # None: no MAIL yet
+        self.declared_bytes = 0
+        self.in_data = False
+        self.messages = self.mistakes = self.auth_failures = 0
+        self.closing = self.detail = ""  # why the session ends, of REASONS; "" while it goes on
+        self.verb = "connect"
+
+    def run(self, *, tls_first: bool = False) -> None:
+        """Hold the dialogue until one side ends it. Closes the connection."""
+        began = monotonic()
+        try:
+            if tls_first:
+                self.tls = self.wire.start_tls(self.certificate.context)
+            self.say(replies.GREETING)
+            while not self.closing:
+                self.say(self.next_reply())
+        except ConnectionLost as lost:
+            self.closing = "lost"
+            self.detail = str(lost)
+        finally:
+            self.wire.close()
+            self.report(monotonic() - began)
+
+    def next_reply(self) -> Reply | None:
+        """Read one command and do it. Every refusal and every bug of ours becomes a reply here, and only here."""
+        self.verb, self.in_data = "none", False
+        try:
+            return self.answer(self.wire.read_line(between_messages=self.envelope is None))
+        except Refused as refusal:
+            return refusal.reply
+        except ConnectionLost:
+            raise
+        except Exception:  # noqa: BLE001  our own bug: never a 5xx, never a traceback to the client
+            metrics.INTERNAL_ERRORS.inc()
+            self.closing = "error" if self.in_data else ""  # what is left of a message is not commands
+            logs.error(session=self.id, verb=self.verb, trace=True)
+            return replies.INTERNAL_ERROR
+
+    def answer(self, line: bytes) -> Reply | None:
+        word, argument = grammar.command(line)
+        if word not in COMMANDS:
+            return self.unknown(word)
+        self.verb = word.lower()
+        method, needs = COMMANDS[word]
+        for state, refusal in needs:
+            if not getattr(self, state):
+                raise Refused(refusal)
+        return method(self, argument)
+
+    def say(self, reply: Reply | None) -> None:
+        """Send a reply, if there is one to send, and see whether the session ends with it."""
+        if not reply:
+            return
+        self.put(reply)
+        self.mistakes += reply.code in MISTAKES
+        if self.closing:
+            return
+        if self.mistakes >= self.settings.max_errors:
+            metrics.LIMITS.labels("errors").inc()
+            self.put(replies.TOO_MANY_ERRORS)
+        elif self.auth_failures >= self.settings.max_auth_failures and not self.account:
+            metrics.LIMITS.labels("auth_failures").inc()
+            self.put(replies.TOO_MANY_AUTH_FAILURES)
+
+    def put(self, reply: Reply) -> None:
+        metrics.COMMANDS.labels(self.verb, str(reply.code)).inc()
+        if reply.closes:
+            self.closing = REASONS.get(reply, "other")
+        if "{hostname}" in reply.text:
+            reply = reply.filled(hostname=self.settings.hostname)
+        self.wire.write(reply.encode(self.id))
+
+    # --- The commands
+
+    def ehlo(self, argument: str) -> Reply:  # any name is taken, none at all too
+        # RFC 5321 §4.1.4: as RSET does. The login stays, since clients say EHLO again after AUTH.
+        self.envelope, self.greeted = None, True
+        offers = [
+            "PIPELINING",
+            f"SIZE {self.settings.max_message_bytes}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+        ]
+        # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
+        offers += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if self.tls else ["STARTTLS"]
+        return Reply(250, "", "\n".join([self.settings.hostname, *offers]))
+
+    def helo(self, argument: str) -> Reply:
+        self.envelope, self.greeted = None, True
+        return replies.HELLO
+
+    def starttls(self, argument: str) -> None:
+        if argument:
+            raise Refused(replies.SYNTAX_ERROR.filled(usage="STARTTLS"))
+        if self.tls:
+            raise Refused(replies.TLS_ALREADY)
+        if self.wire.has_input:
+            raise Refused(replies.PIPELINED_TLS)
+        self.put(replies.READY_FOR_TLS)
+        self.tls = self.wire.start_tls(self.certificate.context)
+        self.greeted, self.envelope = False, None  # RFC 3207 §4.2: nothing said in clear counts
+
+    def auth(self, argument: str) -> Reply:
+        if self.account:  # so there is no AUTH within a transaction either (RFC 4954 §4): MAIL needs a login
+            raise Refused(replies.AUTH_ALREADY)
+        name, _, initial = argument.partition(" ")
+        mechanism = sasl.MECHANISMS.get(name.upper())
+        if not mechanism:
+            raise Refused(replies.MECHANISM_UNKNOWN)
+        try:
+            credentials = mechanism(initial.strip(), self.ask)
+            self.account = self.gateway.login(credentials)
+        except Refused as refusal:
+            self.auth_failures += refusal.reply.code == 535
+            self.report_auth(name, {535: "refused", 454: "unavailable"}.get(refusal.reply.code, "malformed"))
+            raise
+        self.report_auth(name, "done")
+        return replies.AUTHENTICATED
+
+    def ask(self, challenge: str) -> str:
+        """Send a challenge of AUTH and read the response to it."""
+        self.put(replies.CHALLENGE.filled(challenge=challenge))
+        try:
+            return self.wire.read_line().decode().strip()
+        except UnicodeDecodeError:
+            raise Refused(replies.AUTH_MALFORMED) from None
+
+    def mail(self, argument: str) -> Reply:
+        if self.envelope:
+            raise Refused(replies.NESTED_MAIL)
+        reverse_path, parameters = grammar.mail(argument)
+        self.declared_bytes = grammar.declared_size(parameters, self.settings.max_message_bytes)
+        self.envelope = Envelope(reverse_path)
+        return replies.SENDER_OK
+
+    def rcpt(self, argument: str) -> Reply:
+        assert self.envelope
+        recipient = grammar.rcpt(argument)
+        if recipient in self.envelope.recipients:
+            return replies.RECIPIENT_OK  # one copy is enough
+        if len(self.envelope.recipients) >= self.settings.max_recipients:
+            metrics.LIMITS.labels("recipients").inc()
+            raise Refused(replies.TOO_MANY_RECIPIENTS)
+        self.envelope.recipients.append(recipient)
+        return replies.RECIPIENT_OK
+
+    def data(self, argument: str) -> Reply:
+        if argument:
+            raise Refused(replies.SYNTAX_ERROR.filled(usage="DATA"))
+        assert self.envelope
+        if not self.envelope.recipients:
+            raise Refused(replies.RECIPIENT_FIRST)
+        with self.room.hold(self.declared_bytes) as hold:
+            self.put(replies.SEND_DATA)
+            envelope, self.envelope = self.envelope, None
+            self.in_data = True
+            raw = self.wire.read_data(hold)
+            self.in_data = False
+            return self.submit(envelope, raw)
+
+    def submit(self, envelope: Envelope, raw: bytes) -> Reply:
+        """Give the message to the gateway, and tell it whether its answer reached the client."""
+        assert self.account  # COMMANDS says that DATA needs a login
+        self.messages += 1
+        submission = Submission(f"{self.id}.{self.messages}", self.id, self.account, envelope, raw)
+        reply = self.gateway.submit(submission)
+        self.mistakes = 0
+        self.gateway.answered(submission, heard=not self.wire.client_has_gone())
+        return reply
+
+    def rset(self, argument: str) -> Reply:
+        self.envelope = None
+        return replies.OK
+
+    def noop(self, argument: str) -> Reply:  # RFC 5321 §4.1.1.9: any argument is ignored
+        return replies.OK
+
+    def vrfy(self, argument: str) -> Reply:  # RFC 5321 §7.3: no list of users is given away
+        return replies.CANNOT_VERIFY
+
+    def help(self, argument: str) -> Reply:
+        return replies.HELP
+
+    def quit(self, argument: str) -> Reply:
+        return replies.GOODBYE
+
+    def unknown(self, word: str) -> Reply:
+        if word in HTTP_METHODS and not self.greeted:
+            return replies.NOT_SMTP  # a health check gone astray, or a browser made to send mail (ALPACA)
+        return replies.NOT_IMPLEMENTED if word in NOT_OFFERED else replies.UNKNOWN_COMMAND
+
+    def report_auth(self, mechanism: str, result: str) -> None:
+        metrics.AUTH.labels(result).inc()
+        account = self.account.id if self.account else None
+        logs.auth(
+            session=self.id, client=self.peer.address, result=result, account=account, mechanism=mechanism.upper()
+        )
+
+    def report(self, duration_seconds: float) -> None:
+        """The session's line in the log. One who said nothing is a health check, and of no interest."""
+        metrics.SESSIONS_CLOSED.labels(self.closing or "error").inc()
+        say = logs.session if self.greeted or self.mistakes or self.tls else partial(logs.debug, "session")
+        say(
+            session=self.id,
+            client=self.peer.address,
+            account=self.account.id if self.account else None,
+            tls=self.tls,
+            messages=self.messages,
+            seconds=round(duration_seconds, 3),
+            reason=self.closing or "error",
+            detail=self.detail,
+        )
+
+
+REASONS = {
+    replies.GOODBYE: "quit",
+    replies.SHUTTING_DOWN: "drain",
+    replies.IDLE_TIMEOUT: "idle",
+    replies.SESSION_TIMEOUT: "age",
+    replies.DATA_TIMEOUT: "data_rate",
+    replies.TOO_MANY_ERRORS: "errors",
+    replies.TOO_MANY_AUTH_FAILURES: "auth_failures",
+    replies.NOT_SMTP: "not_smtp",
+}  # and "lost", when the client went without a word
+
+# What a command may need: the session's attribute that says so, and the refusal where it does not.
+TLS = ("tls", replies.TLS_FIRST)
+HELLO = ("greeted", replies.HELLO_FIRST)
+LOGIN = ("account", replies.AUTH_FIRST)
+ENVELOPE = ("envelope", replies.MAIL_FIRST)
+
+# The whole protocol: what a client may say, what does it, and what must have gone before. AUTH is only after TLS, and a
+# message only after AUTH: this is never an open relay.
+COMMANDS: dict[str, tuple[Callable[[Session, str], Reply | None], tuple[tuple[str, Reply], ...]]] = {
+    "EHLO": (Session.ehlo, ()),
+    "HELO": (Session.helo, ()),
+    "STARTTLS": (Session.starttls, (HELLO,)),
+    "AUTH": (Session.auth, (TLS, HELLO)),
+    "MAIL": (Session.mail, (TLS, HELLO, LOGIN)),
+    "RCPT": (Session.rcpt, (TLS, HELLO, LOGIN, ENVELOPE)),
+    "DATA": (Session.data, (TLS, HELLO, LOGIN, ENVELOPE)),
+    "RSET": (Session.rset, ()),
+    "NOOP": (Session.noop, ()),
+    "VRFY": (Session.vrfy, (TLS, HELLO, LOGIN)),
+    "HELP": (Session.help, ()),
+    "QUIT": (Session.quit, ()),
+}

@@ -1,0 +1,237 @@
+"""The client's socket, and only it: lines, message data, TLS, each with its limit and its deadline.
+
+Whatever keeps a read from succeeding leaves as an exception, so that no command ever checks for a lost connection:
+`Refused` where there is still somebody to be told (line too long, message too big, idle, draining), `ConnectionLost`
+where there is not. `wire` owns whichever socket is current, plain or TLS, and closes it; it never shuts one down to
+wake a reader, since `SSLSocket.shutdown` would let later bytes leave in clear.
+"""
+
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from time import monotonic
+
+import gevent
+
+from smtpgw import metrics, replies
+from smtpgw.limits import Hold
+from smtpgw.replies import Refused
+from smtpgw.settings import Settings
+
+SLICE_SECONDS = 5.0  # how often a waiting session looks whether the worker drains
+SEND_SECONDS = 60.0  # a client that does not read its replies is gone
+RECEIVE_BYTES = 16 * 1024  # a TLS record
+END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 §4.1.1.4, and nothing else: CVE-2023-51764 and its like
+STUFFED = 1.01  # doubled dots do not count (RFC 1870 §3), and are no more than this of any real message
+NOT_CRLF = re.compile(rb"\r*\n")
+
+
+class ConnectionLost(Exception):
+    """Nobody is left to answer; says why, for the log."""
+
+
+class Wire:
+    """One connection with a client."""
+
+    __slots__ = ("_began", "_buffer", "_out", "_searched", "_settings", "_socket", "_stopping")
+
+    def __init__(self, sock: socket.socket, settings: Settings, stopping: Callable[[], bool]) -> None:
+        self._socket = sock
+        self._settings = settings
+        self._stopping = stopping  # whether the worker takes no more messages
+        self._began = monotonic()
+        self._buffer = bytearray()
+        self._searched = 0  # that much of the buffer has no line end: a line that comes byte by byte costs no more
+        self._out = bytearray()
+
+    # --- Writing: replies wait until nothing more can be read, so that a pipelined group is answered at once (RFC 2920)
+
+    def write(self, octets: bytes) -> None:
+        self._out += octets
+
+    def flush(self) -> None:
+        """Send what has been written.
+
+        Raises:
+            ConnectionLost
+        """
+        if not self._out:
+            return
+        octets, self._out = bytes(self._out), bytearray()
+        try:
+            self._socket.settimeout(SEND_SECONDS)
+            sent = self._socket.send(octets)  # a reply fits; sendall asks the kernel for its buffer size each time
+            if sent < len(octets):
+                self._socket.sendall(octets[sent:])
+        except OSError as problem:
+            raise ConnectionLost(f"sending: {problem}") from problem
+
+    # --- Reading
+
+    def read_line(self, *, between_messages: bool = False) -> bytes:
+        """The client's next line, without its end (CRLF, or the bare LF that some clients send).
+
+        Raises:
+            Refused: 500 when it is too long (all of it has been read), 421 when idle, too old or draining.
+            ConnectionLost
+        """
+        line = self._take_line()
+        if line is None:
+            self.flush()
+            self._say_if_time_is_up(between_messages)
+            line = self._wait_for_line()
+        if len(line) > self._settings.max_command_bytes:
+            metrics.LIMITS.labels("command_bytes").inc()
+            raise Refused(replies.LINE_TOO_LONG)
+        return line
+
+    def _take_line(self) -> bytes | None:
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line.removesuffix(b"\r")
+
+    def _wait_for_line(self) -> bytes:
+        deadline = monotonic() + self._settings.idle_timeout_seconds
+        kept = b""  # the beginning of a line that is too long; the rest of it is dropped as it comes
+        while (line := self._take_line()) is None:
+            if len(self._buffer) > self._settings.max_command_bytes:
+                kept = kept or bytes(self._buffer)
+                self._buffer.clear()
+                self._searched = 0
+            chunk = self._receive(min(SLICE_SECONDS, deadline - monotonic()))
+            if chunk is not None:
+                self._buffer += chunk
+            elif monotonic() >= deadline:
+                metrics.LIMITS.labels("idle").inc()
+                raise Refused(replies.IDLE_TIMEOUT)
+            elif self._stopping():
+                raise Refused(replies.SHUTTING_DOWN)
+        return kept + line
+
+    def _say_if_time_is_up(self, between_messages: bool) -> None:
+        """Hang up after a reply and before the next command; in answer to one, a pooled client loses that message."""
+        if not between_messages:
+            return
+        if self._stopping():
+            raise Refused(replies.SHUTTING_DOWN)
+        if monotonic() - self._began > self._settings.session_timeout_seconds:
+            metrics.LIMITS.labels("session").inc()
+            raise Refused(replies.SESSION_TIMEOUT)
+
+    def read_data(self, hold: Hold) -> bytes:
+        """Message data up to CRLF.CRLF, with dots unstuffed (RFC 5321 §4.5.2) and bare LF made CRLF.
+
+        A message that is too big is read to its end and dropped: what follows it must not be taken for commands.
+
+        Raises:
+            Refused: 552 when it is too big, 452 when the worker has no room, 421 when it comes too slowly.
+            ConnectionLost
+        """
+        self.flush()
+        self._buffer[:0] = b"\r\n"  # so that a message of no lines ends like any other
+        limit, began, received, searched = self._settings.max_message_bytes, monotonic(), 0, 0
+        refusal = None if hold.grow(len(self._buffer)) else replies.NO_ROOM_NOW
+        while (end := self._buffer.find(END_OF_DATA, searched)) < 0:
+            if refusal or len(self._buffer) > limit * STUFFED:
+                refusal = refusal or replies.MESSAGE_TOO_BIG.filled(limit=limit)
+                del self._buffer[: 1 - len(END_OF_DATA)]
+                hold.release()
+            searched = max(0, len(self._buffer) - len(END_OF_DATA) + 1)
+            allowed = self._settings.data_timeout_seconds + received / self._settings.data_min_bytes_per_second
+            chunk = self._receive(began + allowed - monotonic())
+            if chunk is None:
+                metrics.LIMITS.labels("data_rate").inc()
+                raise Refused(replies.DATA_TIMEOUT)
+            received += len(chunk)
+            self._buffer += chunk
+            if not refusal and not hold.grow(len(chunk)):
+                refusal = replies.NO_ROOM_NOW
+        data = unstuffed(bytes(memoryview(self._buffer)[2 : end + 2]))
+        del self._buffer[: end + len(END_OF_DATA)]
+        if not refusal and len(data) > limit:
+            refusal = replies.MESSAGE_TOO_BIG.filled(limit=limit)
+        if refusal:
+            metrics.LIMITS.labels("bytes_in_flight" if refusal is replies.NO_ROOM_NOW else "message_bytes").inc()
+            raise Refused(refusal)
+        return with_crlf(data)
+
+    def _receive(self, seconds: float) -> bytes | None:
+        """Some octets, or None when none came in time."""
+        try:
+            self._socket.settimeout(max(seconds, 0.001))
+            chunk = self._socket.recv(RECEIVE_BYTES)
+        except TimeoutError:
+            return None
+        except OSError as problem:
+            raise ConnectionLost(f"receiving: {problem}") from problem
+        if not chunk:
+            raise ConnectionLost("closed by the client")
+        return chunk
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client has sent more than has been read; after STARTTLS it must not have."""
+        return bool(self._buffer)
+
+    def client_has_gone(self) -> bool:
+        """Whether the client has hung up while its message was being submitted (RFC 1047)."""
+        try:
+            self._socket.settimeout(0)
+            chunk = self._socket.recv(RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, TimeoutError):
+            return False
+        except OSError:
+            return True
+        self._buffer += chunk
+        return not chunk
+
+    # --- TLS
+
+    def start_tls(self, context: ssl.SSLContext) -> str:
+        """Do a server's handshake on the connection; the protocol's version.
+
+        Raises:
+            ConnectionLost: when it fails or takes too long.
+        """
+        self.flush()
+        self._socket.settimeout(None)
+        try:
+            with gevent.Timeout(self._settings.handshake_timeout_seconds, TimeoutError("TLS handshake took too long")):
+                self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+                self._socket.do_handshake()
+        except OSError as problem:
+            metrics.TLS_HANDSHAKES.labels("failed").inc()
+            raise ConnectionLost(f"TLS handshake: {problem}") from problem
+        version = self._socket.version() or "unknown"
+        metrics.TLS_HANDSHAKES.labels(version).inc()
+        return version
+
+    def close(self) -> None:
+        """Send what is written, end TLS cleanly where the client still listens, and close."""
+        try:
+            self.flush()
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.settimeout(0)  # our close_notify goes out, and we do not wait for the client's
+                self._socket.unwrap()
+        except (ConnectionLost, OSError, ValueError):
+            return  # there is nobody left to close cleanly for
+        finally:
+            self._socket.close()
+
+
+def unstuffed(data: bytes) -> bytes:
+    """Message data with the dot taken off that the client put before each line that begins with one."""
+    if data.startswith(b"."):
+        data = data[1:]
+    return data.replace(b"\r\n.", b"\r\n") if b"\r\n." in data else data
+
+
+def with_crlf(data: bytes) -> bytes:
+    """Message data whose every line ends in CRLF; a bare CR is content and stays."""
+    return data if data.count(b"\n") == data.count(b"\r\n") else NOT_CRLF.sub(b"\r\n", data)
