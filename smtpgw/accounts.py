@@ -1,0 +1,202 @@
+"""Who has logged in, with which token, and which senders and lists they have: verified once, cached in memory.
+
+The cache of logins is keyed by a digest with a key of this process: no password is in it. Many callers that want the
+same thing at once cause one call to the API.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+from cachetools import LRUCache
+from gevent.event import AsyncResult
+
+from smtpgw import metrics, replies
+from smtpgw.cakemail import ApiError, Cakemail, ChallengeRequired, NotAuthorized, Rejected, Sender, Token
+from smtpgw.envelope import Account, Credentials
+from smtpgw.replies import Refused
+
+TOKEN_USERNAMES = frozenset({"apikey", "token"})  # `apikey` is what an app that comes from SendGrid has configured
+MOST_LOGINS = MOST_ACCOUNTS = 20_000  # cached a process
+ACCESS_TOKEN_SECONDS = 600.0  # a bare access token is checked again after this
+EARLY_SECONDS = 60.0  # a token is refreshed this long before it expires, or at 9/10 of a shorter life
+DIRECTORY_SECONDS = 300.0  # senders and lists are read again after this
+MISS_SECONDS = 1.0  # an unknown sender makes us look again at once, but no more often than this
+
+T = TypeVar("T")
+
+
+class SingleFlight:
+    """Does once what several greenlets ask for at the same time; all get its result, or its exception."""
+
+    def __init__(self) -> None:
+        self.running: dict[object, AsyncResult[Any]] = {}
+
+    def do(self, key: object, work: Callable[[], T]) -> T:
+        if key in self.running:
+            return cast(T, self.running[key].get())
+        result = self.running[key] = AsyncResult()
+        try:
+            found = work()
+            result.set(found)
+            return found
+        except Exception as problem:
+            result.set_exception(problem)
+            raise
+        finally:
+            del self.running[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Credentials that Cakemail has accepted, and what stands for them until `good_until`, a monotonic time."""
+
+    account_id: int
+    access: str
+    refresh: str  # "" for a bare access token
+    good_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The confirmed senders of an account and its default list, as read at a monotonic time."""
+
+    by_id: dict[str, Sender]
+    by_address: dict[str, Sender]
+    list_id: int | None
+    read_at: float
+
+
+class Accounts:
+    """Logins, tokens, senders and lists of all accounts that use this process."""
+
+    def __init__(self, api: Cakemail, clock: Callable[[], float] = monotonic) -> None:
+        self.api = api
+        self.clock = clock
+        self.key = secrets.token_bytes(32)
+        self.logins: LRUCache[bytes, Login] = LRUCache(MOST_LOGINS)
+        self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MOST_ACCOUNTS)
+        self.flight = SingleFlight()
+
+    # --- Logins and tokens
+
+    def login(self, credentials: Credentials) -> Account:
+        """Who these credentials are.
+
+        Raises:
+            Refused: 535 when they are wrong, 454 when Cakemail cannot say now.
+        """
+        try:
+            return Account(self._valid_login(credentials).account_id, credentials)
+        except ChallengeRequired:
+            raise Refused(replies.CHALLENGE_REQUIRED) from None
+        except (NotAuthorized, Rejected):
+            raise Refused(replies.BAD_CREDENTIALS) from None
+        except ApiError as problem:
+            raise Refused(replies.LOGIN_UNAVAILABLE) from problem
+
+    def token(self, account: Account, stale: str = "") -> str:
+        """An access token of the account; another one than `stale`, which the API has just refused.
+
+        Raises:
+            ApiError: NotAuthorized when the credentials are good no longer.
+        """
+        digest = self._digest(account.credentials)
+        held = self.logins.get(digest)
+        if stale and held and held.access == stale:
+            self.logins.pop(digest, None)
+        return self._valid_login(account.credentials).access
+
+    def _digest(self, credentials: Credentials) -> bytes:
+        text = f"{credentials.username}\0{credentials.password}"
+        return hashlib.blake2b(text.encode(), key=self.key, digest_size=32).digest()
+
+    def _valid_login(self, credentials: Credentials) -> Login:
+        digest = self._digest(credentials)
+        held = self.logins.get(digest)
+        if held and self.clock() < held.good_until:
+            metrics.CACHE.labels("login", "hit").inc()
+            return held
+        metrics.CACHE.labels("login", "miss").inc()
+        return self.flight.do(digest, lambda: self._new_login(digest, credentials, held))
+
+    def _new_login(self, digest: bytes, credentials: Credentials, held: Login | None) -> Login:
+        if credentials.username.lower() in TOKEN_USERNAMES:
+            token = credentials.password.strip()  # pasted with a newline more often than not
+            login = Login(self.api.own_account(token), token, "", self.clock() + ACCESS_TOKEN_SECONDS)
+        else:
+            login = self._from_token(self._new_token(credentials, held), held)
+        self.logins[digest] = login
+        return login
+
+    def _new_token(self, credentials: Credentials, held: Login | None) -> Token:
+        if held and held.refresh:
+            try:
+                return self.api.refreshed_token(held.refresh)
+            except (NotAuthorized, Rejected):
+                self.logins.pop(self._digest(credentials), None)  # it has expired too: log in anew
+        return self.api.password_token(credentials.username, credentials.password)
+
+    def _from_token(self, token: Token, held: Login | None) -> Login:
+        early = min(EARLY_SECONDS, token.lifetime_seconds / 10)
+        if held:
+            account_id = held.account_id
+        else:
+            account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
+        return Login(account_id, token.access, token.refresh, self.clock() + token.lifetime_seconds - early)
+
+    # --- Senders and lists
+
+    def sender(self, account: Account, account_id: int | None, sender_id: str | None, address: str) -> Sender:
+        """The confirmed sender of this id or, without one, of this address.
+
+        `account_id` is a sub-account to look in, None the account's own.
+
+        Raises:
+            Refused: 550 where there is none.
+            ApiError
+        """
+
+        def find(directory: Directory) -> Sender | None:
+            if sender_id is not None:
+                return directory.by_id.get(sender_id)
+            return directory.by_address.get(address.lower())
+
+        directory = self._directory(account, account_id, DIRECTORY_SECONDS)
+        found = find(directory) or find(self._directory(account, account_id, MISS_SECONDS))
+        if found:
+            return found
+        if sender_id is not None:
+            raise Refused(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
+        raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
+
+    def default_list(self, account: Account, account_id: int | None) -> int | None:
+        """The account's first active list, or None. Raises ApiError."""
+        return self._directory(account, account_id, DIRECTORY_SECONDS).list_id
+
+    def _directory(self, account: Account, account_id: int | None, most_seconds: float) -> Directory:
+        key = (account.id, account_id)
+        held = self.directories.get(key)
+        if held and self.clock() - held.read_at < most_seconds:
+            metrics.CACHE.labels("directory", "hit").inc()
+            return held
+        metrics.CACHE.labels("directory", "miss").inc()
+        return self.flight.do(key, lambda: self._read_directory(account, account_id))
+
+    def _read_directory(self, account: Account, account_id: int | None) -> Directory:
+        token = self.token(account)
+        try:
+            confirmed, list_id = self._confirmed_senders_and_list(token, account_id)
+        except NotAuthorized:
+            confirmed, list_id = self._confirmed_senders_and_list(self.token(account, stale=token), account_id)
+        by_address = {s.email.lower(): s for s in reversed(confirmed)}  # of two with one address, the first
+        directory = Directory({s.id: s for s in confirmed}, by_address, list_id, self.clock())
+        self.directories[account.id, account_id] = directory
+        return directory
+
+    def _confirmed_senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
+        confirmed = [s for s in self.api.senders(token, account_id) if s.confirmed]
+        return confirmed, self.api.first_active_list(token, account_id)

@@ -1,0 +1,293 @@
+"""Cakemail's REST API as the gateway uses it: tokens, senders, lists, and the submission of one email.
+
+The only importer of `requests`. What can go wrong is translated here, once, into the few errors below, which say what
+the gateway must know: may this be tried again, and who is told what.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from time import monotonic
+from typing import Any
+
+import gevent
+import orjson
+import requests
+from gevent.lock import BoundedSemaphore
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+
+from smtpgw import __version__, metrics
+from smtpgw.settings import Settings
+
+PER_PAGE = 100
+MOST_PAGES = 200
+WORDS_MOST = 400  # of Cakemail's explanation, in a reply
+PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
+
+
+class ApiError(Exception):
+    """A call did not succeed; the text is fit for people."""
+
+
+class NotAuthorized(ApiError):
+    """401: the password or token is not, or no longer, good."""
+
+
+class ChallengeRequired(ApiError):
+    """The account has multi-factor authentication, which SMTP cannot answer."""
+
+
+class Rejected(ApiError):
+    """Cakemail has read it and says no, for good. `about_recipient`: the address is what it does not like."""
+
+    def __init__(self, words: str, status: int, *, about_recipient: bool = False) -> None:
+        super().__init__(words)
+        self.status = status
+        self.about_recipient = about_recipient
+
+
+class TryLater(ApiError):
+    """Cakemail did not take it this time, and said so. `retry_after`: the delay it named, in seconds."""
+
+    def __init__(self, words: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether it surely was not accepted, so that sending it again cannot double it."""
+        return self.status == 429 or (self.status == 503 and self.retry_after is not None)
+
+
+class NotReached(ApiError):
+    """No connection came about: surely not accepted."""
+
+
+class Busy(ApiError):
+    """Too many calls are under way here; nothing was sent."""
+
+
+class OutcomeUnknown(ApiError):
+    """The request was sent and no answer came: it may have been accepted, so it is never sent again by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What `/token` answers."""
+
+    access: str
+    refresh: str
+    lifetime_seconds: float
+    accounts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender of an account."""
+
+    id: str
+    email: str
+    confirmed: bool
+
+
+class Cakemail:
+    """The API, through one pool of connections a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.session = requests.Session()
+        # Neither proxies nor .netrc from the environment: the latter would replace our Authorization header.
+        self.session.trust_env = False
+        self.session.headers.update(
+            {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": "application/json"}
+        )
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.api_connections, max_retries=0)
+        self.session.mount(settings.api_url, adapter)
+        self.slots = BoundedSemaphore(settings.api_connections)
+
+    # --- Tokens and accounts
+
+    def password_token(self, username: str, password: str) -> Token:
+        """Log in with an account's email address and password."""
+        return self._token({"grant_type": "password", "username": username, "password": password})
+
+    def refreshed_token(self, refresh_token: str) -> Token:
+        """Trade a refresh token for a new access token."""
+        return self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    def _token(self, form: dict[str, str]) -> Token:
+        found = self._call("token", "POST", "/token", data=form)
+        if "challenge" in found:
+            raise ChallengeRequired("multi-factor authentication")
+        with reading("token"):
+            accounts = tuple(int(n) for n in found.get("accounts") or ())
+            return Token(found["access_token"], found.get("refresh_token") or "", float(found["expires_in"]), accounts)
+
+    def own_account(self, token: str) -> int:
+        """The id of the account that an access token belongs to; what checks such a token."""
+        found = self._call("account", "GET", "/accounts/self", token=token)
+        with reading("account"):
+            return int(found["data"]["id"])
+
+    # --- Senders and lists
+
+    def senders(self, token: str, account_id: int | None) -> Iterator[Sender]:
+        """All senders of an account, confirmed or not."""
+        for page in range(1, MOST_PAGES + 1):
+            query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
+            found = self._call("senders", "GET", "/brands/default/senders", token=token, params=query)
+            with reading("senders"):
+                senders = [Sender(str(s["id"]), s["email"], s["confirmed"]) for s in found["data"]]
+                is_last = len(senders) < int(found["pagination"].get("per_page", PER_PAGE))
+            yield from senders
+            if is_last:
+                return
+
+    def first_active_list(self, token: str, account_id: int | None) -> int | None:
+        """The id of the account's oldest active list, or None."""
+        query = {"page": 1, "per_page": 1, "filter": "status==active", "sort": "+created_on", **acting_for(account_id)}
+        found = self._call("lists", "GET", "/lists", token=token, params=query)
+        with reading("lists"):
+            return int(found["data"][0]["id"]) if found["data"] else None
+
+    # --- Submission
+
+    def submit_email(self, token: str, body: bytes, account_id: int | None, timeout_seconds: float) -> str:
+        """`POST /v2/emails`, for one recipient; the uuid that Cakemail gave the email.
+
+        Raises:
+            ApiError: Rejected also for a 201 whose status is not "queued", which is no acceptance.
+        """
+        found = self._call(
+            "emails",
+            "POST",
+            "/v2/emails",
+            token=token,
+            data=body,
+            params=acting_for(account_id),
+            headers={"Content-Type": "application/json"},
+            timeout_seconds=timeout_seconds,
+        )
+        with reading("emails"):
+            status, uuid = found["data"]["status"], str(found["data"]["id"])
+        if status != "queued":
+            raise Rejected(f"Cakemail did not accept the message: status {status}", 201)
+        return uuid
+
+    # --- One call
+
+    def _call(
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+        **request: Any,
+    ) -> Any:
+        """Make a call; its answer's JSON. Raises ApiError."""
+        if not self.slots.acquire(timeout=self.settings.api_wait_seconds):
+            metrics.LIMITS.labels("api_connections").inc()
+            raise Busy("too many calls to Cakemail are under way")
+        began, status = monotonic(), "failed"
+        metrics.API_IN_FLIGHT.inc()
+        try:
+            answer = self._exchange(
+                method,
+                self.settings.api_url + path,
+                timeout_seconds or self.settings.api_timeout_seconds,
+                headers={**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})},
+                **request,
+            )
+            status = str(answer.status_code)
+        finally:
+            self.slots.release()
+            metrics.API_IN_FLIGHT.dec()
+            metrics.API_SECONDS.labels(endpoint, status).observe(monotonic() - began)
+        return read(answer)
+
+    def _exchange(self, method: str, url: str, seconds: float, **request: Any) -> requests.Response:
+        """Send a request and read the answer within this time; requests' own time-outs are for each read."""
+        timeout = (min(self.settings.api_connect_timeout_seconds, seconds), seconds)
+        try:
+            with gevent.Timeout(seconds, OutcomeUnknown("no answer in time")):
+                return self.session.request(method, url, timeout=timeout, allow_redirects=False, **request)
+        except requests.ConnectionError as problem:
+            raise (NotReached if never_sent(problem) else OutcomeUnknown)(str(type(problem).__name__)) from problem
+        except (requests.RequestException, HTTPError) as problem:
+            raise OutcomeUnknown(type(problem).__name__) from problem
+
+
+def acting_for(account_id: int | None) -> dict[str, Any]:
+    """The query that makes a call act for a sub-account."""
+    return {} if account_id is None else {"account_id": account_id}
+
+
+def never_sent(problem: requests.ConnectionError) -> bool:
+    """Whether no connection came about, so that no request can have been read."""
+    cause = problem.args[0] if problem.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    if isinstance(problem, requests.exceptions.SSLError):  # of the handshake, but perhaps of a later read
+        return any(isinstance(a, ssl.SSLCertVerificationError) for a in getattr(reason, "args", ()))
+    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+
+
+def read(answer: requests.Response) -> Any:
+    """The JSON of a good answer; any other one as the error it is."""
+    status = answer.status_code
+    try:
+        found = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        found = {}
+    if isinstance(found, dict) and "challenge" in found:
+        raise ChallengeRequired("multi-factor authentication")
+    if status in (200, 201):
+        if not isinstance(found, dict) or not found:
+            raise OutcomeUnknown("the answer is not JSON")  # accepted, by its status; what it is called, nobody knows
+        return found
+    words, about_recipient = explanation(found)
+    if status == 401:
+        raise NotAuthorized(words)
+    if status in PERMANENT:
+        raise Rejected(words or f"Cakemail refused the message ({status})", status, about_recipient=about_recipient)
+    raise TryLater(words or f"Cakemail answered {status}", status, delay(answer.headers.get("Retry-After")))
+
+
+def explanation(found: Any) -> tuple[str, bool]:
+    """Cakemail's words for what is wrong, and whether they are about the recipient's address."""
+    detail = found.get("detail") if isinstance(found, dict) else None
+    if isinstance(detail, str):
+        return detail[:WORDS_MOST], False
+    entries = [e for e in detail if isinstance(e, dict)] if isinstance(detail, list) else []
+    about_recipient = any("email" in (e.get("loc") or ()) and "sender" not in (e.get("loc") or ()) for e in entries)
+    return "; ".join(str(e.get("msg", "")) for e in entries)[:WORDS_MOST], about_recipient
+
+
+def delay(retry_after: str | None) -> float | None:
+    """Seconds to wait, of a Retry-After header: a number or a date (RFC 9110 §10.2.3)."""
+    if not retry_after:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
+        return float(retry_after)
+    try:
+        when = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (when - datetime.now(UTC)).total_seconds()) if when.tzinfo else None
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Make an answer that lacks what the schema promises an unknown outcome, not a bug of ours."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+        raise OutcomeUnknown(f"{what}: the answer is not as the API describes it") from problem
