@@ -1,0 +1,142 @@
+"""What is behind the dialogue: logs in, and takes a message through parsing and translation to Cakemail.
+
+The way of a message is one function, `_submit`; the table "outcomes → reply" is another, `answer`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import gevent
+
+from smtpgw import dialects, memory, message, replies, translation
+from smtpgw.accounts import Accounts
+from smtpgw.cakemail import ApiError, Cakemail, Rejected
+from smtpgw.delivery import Delivery, Outcome, reply_to
+from smtpgw.envelope import Account, Credentials, Submission
+from smtpgw.mappings import Mappings
+from smtpgw.memory import Memory
+from smtpgw.message import Message
+from smtpgw.notices import Notices
+from smtpgw.replies import Refused, Reply
+from smtpgw.settings import Settings
+from smtpgw.story import Story
+from smtpgw.translation import EmailRequest
+
+LARGE_BYTES = 256 * 1024  # parsed in a thread, so that the other sessions go on meanwhile
+
+T = TypeVar("T")
+
+
+class Gateway:
+    """The session's `Gateway`, on Cakemail's API."""
+
+    def __init__(self, settings: Settings, mappings: Mappings) -> None:
+        self.settings = settings
+        self.mappings = mappings
+        api = Cakemail(settings)
+        self.accounts = Accounts(api)
+        self.delivery = Delivery(api, self.accounts, settings)
+        self.memory = Memory(settings.submit_timeout_seconds)
+        self.notices = Notices(self.delivery)
+        self.unheard: dict[str, memory.Key] = {}  # by submission: accepted, and the client not yet told
+
+    def login(self, credentials: Credentials) -> Account:
+        """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
+        return self.accounts.login(credentials)
+
+    def submit(self, submission: Submission) -> Reply:
+        """Take a message to Cakemail, for all its recipients.
+
+        Returns the reply that accepts it.
+
+        Raises:
+            Refused: 5xx when it cannot be sent so, 4xx when it may be sent again.
+        """
+        story = Story(submission)
+        try:
+            reply = self._submit(submission, story)
+        except Refused as refusal:
+            story.tell(refusal.reply)
+            raise
+        story.tell(reply)
+        return reply
+
+    def answered(self, submission: Submission, *, heard: bool) -> None:
+        """The reply to this message is on its way, and the client was still there to hear it, or was not."""
+        key = self.unheard.pop(submission.id, None)
+        if key and heard:
+            self.memory.forget(key)
+
+    def _submit(self, submission: Submission, story: Story) -> Reply:
+        raw, envelope, account = submission.raw, submission.envelope, submission.account
+        with story.stage("parse"):
+            mail = off_the_loop(len(raw), lambda: message.parse(raw, self.settings.inline_images))
+        story.message(mail)
+        options = dialects.read(mail, envelope.recipients, self.mappings.account(account.id))
+        story.options(options)
+        with story.stage("sender"):
+            sender_id, list_id = self._sender_and_list(submission, mail, options)
+        with story.stage("translate"):
+            request = off_the_loop(
+                len(raw),
+                lambda: translation.translate(mail, options, sender_id, list_id, self.settings.default_type),
+            )
+        if options.discard:
+            return replies.DISCARDED.filled(header=options.discard)
+        key = memory.key(account.id, mail.message_id, raw, options.idempotency_key)
+        with self.memory.submitting(key) as accepted, story.stage("api"):
+            outcomes = self._deliver(request, envelope.recipients, account, accepted)
+            story.outcomes(outcomes)
+            reply = answer(submission.id, outcomes)
+            if self.settings.notices:
+                self.notices.send(submission, mail, sender_id, list_id, options.account_id, outcomes)
+        self.unheard[submission.id] = key
+        return reply
+
+    def _sender_and_list(
+        self, submission: Submission, mail: Message, options: dialects.Options
+    ) -> tuple[str, int | None]:
+        account, sub_account = submission.account, options.account_id
+        address = mail.author.address if mail.author else submission.envelope.reverse_path
+        try:
+            sender = self.accounts.sender(account, sub_account, options.sender_id, address)
+            list_id = options.list_id or self.accounts.default_list(account, sub_account)
+        except Rejected as problem:
+            if sub_account is not None:
+                raise Refused(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
+            raise Refused(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
+        except ApiError as problem:
+            raise Refused(reply_to(problem)) from problem
+        return sender.id, list_id
+
+    def _deliver(
+        self, request: EmailRequest, recipients: Sequence[str], account: Account, accepted: dict[str, str]
+    ) -> list[Outcome]:
+        """An outcome for each recipient; only those are submitted that were not accepted before."""
+        outcomes = self.delivery.send(request, [r for r in recipients if r not in accepted], account)
+        before = [Outcome(r, accepted[r]) for r in recipients if r in accepted]
+        accepted.update({o.recipient: o.uuid for o in outcomes if o.is_accepted})
+        return before + outcomes
+
+
+def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
+    """What the client is told, of what became of each recipient. 250 is a promise (architecture of the replies).
+
+    Raises:
+        Refused: 451 when something is left to try, 550 when there is nothing.
+    """
+    for outcome in outcomes:
+        if outcome.is_deferred:
+            raise Refused(outcome.reply)
+    accepted = [o for o in outcomes if o.is_accepted]
+    if not accepted:
+        raise Refused(outcomes[0].reply)
+    return replies.QUEUED.filled(id=accepted[0].uuid if len(outcomes) == 1 else submission_id)
+
+
+def off_the_loop(octets: int, work: Callable[[], T]) -> T:
+    """Do some work; for a large message in a thread, since it would hold up every session of the process."""
+    if octets < LARGE_BYTES:
+        return work()
+    found: T = gevent.get_hub().threadpool.apply(work)
+    return found

@@ -1,0 +1,86 @@
+"""The non-delivery notice: tells a message's sender which of its recipients Cakemail refused for good.
+
+The 250 of a message that was accepted for some recipients promises that the sender hears of the others (RFC 5321 §6.1).
+It goes through the same API, from the message's own sender, to its reverse-path; never to the null one, and never about
+a message that itself says it is automatic (RFC 3834 §2), so that no two machines write to each other for ever.
+"""
+
+from collections.abc import Sequence
+
+from smtpgw import grammar, logs, metrics, translation
+from smtpgw.delivery import Delivery, Outcome
+from smtpgw.dialects import Options
+from smtpgw.envelope import Submission
+from smtpgw.message import Header, Message
+from smtpgw.replies import Refused
+
+SUBJECT = "Undelivered mail: {subject}"
+TEXT = """\
+Your message "{subject}" was accepted for {accepted} of its {total} recipients.
+It could not be delivered to the others:
+
+{lines}
+
+This notice was written by the SMTP gateway. The other recipients get their copy; do not send it to them again.
+"""
+NOT_TRACKED = {"opens": False, "clicks_html": False, "clicks_text": False}
+
+
+class Notices:
+    """Sends notices through the delivery that messages take."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+
+    def send(
+        self,
+        submission: Submission,
+        mail: Message,
+        sender_id: str,
+        list_id: int | None,
+        account_id: int | None,
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        """Send the notice, if these outcomes want one, in the name of the message's own sender.
+
+        Raises:
+            Refused: 451 when it cannot be sent now; the client then comes again, and nothing is doubled.
+        """
+        refused = [o for o in outcomes if not o.is_accepted]
+        if not refused or len(refused) == len(outcomes):
+            return
+        reverse_path = submission.envelope.reverse_path
+        if not reverse_path or is_automatic(mail):
+            metrics.NOTICES.labels("none").inc()
+            return
+        try:
+            grammar.mailbox(reverse_path)
+        except Refused:
+            metrics.NOTICES.labels("no_address").inc()
+            logs.error(message=submission.id, what="no notice: the reverse-path is no mailbox")
+            return
+        notice = notice_about(mail, outcomes, refused)
+        options = Options(tracking=NOT_TRACKED, account_id=account_id)
+        request = translation.translate(notice, options, sender_id, list_id, "transactional")
+        outcome = self.delivery.send(request, [reverse_path], submission.account)[0]
+        if outcome.is_deferred:
+            raise Refused(outcome.reply)
+        metrics.NOTICES.labels("sent" if outcome.is_accepted else "refused").inc()
+        logs.message(message=submission.id, notice=outcome.uuid or outcome.reply.text, to=logs.address(reverse_path))
+
+
+def is_automatic(mail: Message) -> bool:
+    return any(h.name.lower() == "auto-submitted" and h.value.strip().lower() != "no" for h in mail.headers)
+
+
+def notice_about(mail: Message, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Message:
+    """The notice, as a message like any other."""
+    lines = "\n".join(f"  {o.recipient}: {o.reply.code} {o.reply.status} {o.reply.text}" for o in refused)
+    text = TEXT.format(subject=mail.subject, accepted=len(outcomes) - len(refused), total=len(outcomes), lines=lines)
+    headers = [Header("Auto-Submitted", "auto-replied")]
+    if mail.message_id:
+        headers += [Header("In-Reply-To", mail.message_id), Header("References", mail.message_id)]
+    return Message(
+        headers=tuple(headers), author=None, subject=SUBJECT.format(subject=mail.subject), text=text, html=None,
+        attachments=(), message_id="", notes=(),
+    )  # fmt: skip
