@@ -1,0 +1,29 @@
+"""`python -m smtpgw COMMAND`: the one door to everything the project does."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "serve": ("smtpgw.serve", "run the gateway"),
+    "sandbox": ("smtpgw.sandbox.server", "run a Cakemail API of your own, on this machine, with an inbox to look at"),
+    "demo": ("smtpgw.demo", "run sandbox and gateway, and send a first mail"),
+    "check": ("smtpgw.check", "try your Cakemail credentials: login, senders, list"),
+}
+USAGE = "usage: python -m smtpgw COMMAND [OPTIONS]\n\n" + "\n".join(
+    f"  {name:8} {meaning}" for name, (_, meaning) in COMMANDS.items()
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; its exit code, or 2 when there is no such command."""
+    if arguments and arguments[0] in COMMANDS:
+        run = importlib.import_module(COMMANDS[arguments[0]][0]).main
+        code: int = run(arguments[1:])
+        return code
+    wants_help = arguments[:1] in (["-h"], ["--help"], ["help"])
+    print(USAGE, file=sys.stdout if wants_help else sys.stderr)
+    return 0 if wants_help else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

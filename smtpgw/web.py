@@ -1,0 +1,29 @@
+"""Probes and metrics over HTTP: `/health/live`, `/health/ready`, `/metrics`.
+
+Ready means "this process accepts sessions", not "Cakemail answers": were it the latter, clients of an API that is down
+would find no server at all where they must be told 451.
+"""
+
+from collections.abc import Callable
+
+from flask import Flask
+from prometheus_flask_exporter import PrometheusMetrics
+from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+
+
+def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Flask:
+    """The Flask app of a worker. `why_not_ready` says what is in the way, "" when nothing is."""
+    app = Flask("smtpgw")
+    exporter = GunicornInternalPrometheusMetrics if several_workers else PrometheusMetrics
+    exporter(app, path="/metrics", group_by="endpoint", defaults_prefix="smtpgw")
+
+    @app.get("/health/live")
+    def live() -> tuple[str, int]:
+        return "live\n", 200
+
+    @app.get("/health/ready")
+    def ready() -> tuple[str, int]:
+        reason = why_not_ready()
+        return (f"not ready: {reason}\n", 503) if reason else ("ready\n", 200)
+
+    return app

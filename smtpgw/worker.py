@@ -1,0 +1,150 @@
+"""The gunicorn worker: SMTP sessions on its SMTP binds, HTTP on the other, in one gevent loop.
+
+It is a GeventWorker: gunicorn's master forks, supervises and ends it, and each connection has a greenlet of its own.
+The probe thereby measures the very loop that serves SMTP. Gunicorn's master imports this module before gevent patches
+the standard library: so nothing but gunicorn, gevent and the settings at module level, the rest in `load_wsgi`, after
+the patch.
+"""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.ggevent import GeventWorker
+
+from smtpgw.settings import Settings
+
+if TYPE_CHECKING:
+    from smtpgw.gateway import Gateway
+    from smtpgw.gunicorn_conf import Application
+    from smtpgw.limits import Doorkeeper, Room
+    from smtpgw.tls import Certificate
+
+TICK_SECONDS = 0.5  # heartbeat to the master, look for a signal
+HTTP_CONNECTIONS = 100
+SPARE_CONNECTIONS = 100  # above max_sessions, so that there is room to say 421: a full pool does not accept at all
+
+
+class GatewayWorker(GeventWorker):
+    """Serves SMTP and HTTP side by side."""
+
+    settings: Settings
+    gateway: "Gateway"
+    certificate: "Certificate"
+    doorkeeper: "Doorkeeper"
+    room: "Room"
+
+    def load_wsgi(self) -> None:
+        """Build what a worker needs, once it is forked and patched."""
+        from smtpgw import __version__, logs, metrics, web
+        from smtpgw.gateway import Gateway
+        from smtpgw.limits import Doorkeeper, Room
+        from smtpgw.mappings import Mappings
+        from smtpgw.tls import Certificate
+
+        settings = self.settings = cast("Application", self.app).settings
+        mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
+        self.gateway = Gateway(settings, mappings)
+        self.certificate = Certificate(settings.tls_cert, settings.tls_key)
+        self.doorkeeper = Doorkeeper(settings.max_sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        self.room = Room(settings.max_bytes_in_flight)
+        self.wsgi = cast(Any, web.create_app(self.why_not_ready, several_workers=settings.workers > 1))
+        metrics.BUILD.labels(__version__).set(1)
+        logs.lifecycle(what="worker started", worker=self.pid)
+
+    def why_not_ready(self) -> str:
+        if self.stopping():
+            return "draining"
+        return "the certificate has expired" if self.certificate.is_expired else ""
+
+    def stopping(self) -> bool:
+        return not self.alive
+
+    # --- Life
+
+    def run(self) -> None:
+        """Serve until a signal, then let what is under way finish.
+
+        Replaces GeventWorker.run for its end: there the probes' listener closes with the others, and a drain takes all
+        of gunicorn's graceful_timeout where ours is shorter, so that the master never kills a submission.
+        """
+        smtp: list[StreamServer] = []
+        http: list[StreamServer] = []
+        for listener in self.sockets:
+            is_http = listener.getsockname()[1] == self.settings.http_bind.port
+            pool = Pool(HTTP_CONNECTIONS if is_http else self.settings.max_sessions + SPARE_CONNECTIONS)
+            listener.setblocking(True)
+            server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool)
+            if self.cfg.workers > 1:
+                server.max_accept = 1  # leave the next connection to another worker
+            server.start()
+            (http if is_http else smtp).append(server)
+        gevent.spawn(self.certificate.watch)
+        while self.alive:
+            self.tick()
+        self.drain(smtp)
+        for server in http:
+            server.stop(timeout=TICK_SECONDS)
+
+    def tick(self) -> None:
+        """Tell the master that this process is well, and measure how late its greenlets run."""
+        from smtpgw import metrics
+
+        self.notify()
+        began = time.monotonic()
+        gevent.sleep(TICK_SECONDS)
+        metrics.LOOP_LAG.observe(max(0.0, time.monotonic() - began - TICK_SECONDS))
+
+    def drain(self, servers: list[StreamServer]) -> None:
+        """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
+        from smtpgw import logs, metrics
+
+        began = time.monotonic()
+        for server in servers:
+            server.close()
+        metrics.DRAINING.set(1)
+        open_at_first = self.doorkeeper.open
+        while self.doorkeeper.open and time.monotonic() - began < self.settings.drain_timeout_seconds:
+            self.tick()
+        cut = self.doorkeeper.open
+        for server in servers:
+            server.stop(timeout=TICK_SECONDS)
+        logs.lifecycle(
+            what="worker drained", worker=self.pid, sessions=open_at_first, cut=cut, seconds=time.monotonic() - began
+        )
+
+    # --- Connections
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
+        port = listener.getsockname()[1]
+        if port == self.settings.http_bind.port:
+            super().handle(listener, client, addr)
+        else:
+            self.serve_smtp(client, addr, tls_first=port != self.settings.smtp_bind.port)
+
+    def serve_smtp(self, client: Any, addr: Any, *, tls_first: bool) -> None:
+        from smtpgw import logs, metrics, replies
+        from smtpgw.envelope import Peer
+        from smtpgw.session import Session
+        from smtpgw.wire import Wire
+
+        peer = Peer(addr[0], addr[1])
+        wire = Wire(client, self.settings, self.stopping)
+        try:
+            with self.doorkeeper.admit(peer.address):
+                metrics.SESSIONS_OPENED.labels("smtps" if tls_first else "smtp").inc()
+                metrics.SESSIONS_ACTIVE.inc()
+                try:
+                    session = Session(wire, peer, self.gateway, self.settings, self.certificate, self.room)
+                    session.run(tls_first=tls_first)
+                finally:
+                    metrics.SESSIONS_ACTIVE.dec()
+        except replies.Refused as refusal:  # not let in
+            logs.limit(client=peer.address, reply=refusal.reply.text)
+            if not tls_first:
+                wire.write(refusal.reply.filled(hostname=self.settings.hostname).encode())
+            wire.close()
