@@ -1,0 +1,70 @@
+"""Cakemail's own headers, which customers of its relay already send."""
+
+from smtpgw.dialects import values
+from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.rules import comma_separated_tags, track
+from smtpgw.dialects.table import MAP, STRIP, Dialect, Effect, Row
+
+
+def sender_id(reading: Reading, value: str) -> None:
+    if not value:
+        reading.invalid("must be the id of a confirmed sender")
+    reading.decide(sender_id=value)
+
+
+def whole_number(field: str) -> Effect:
+    """An id; a wrong one is never ignored, since the wrong list or the wrong account would send."""
+
+    def read(reading: Reading, value: str) -> None:
+        number = values.whole_number(value)
+        if number is None:
+            reading.invalid("must be a whole number")
+        reading.decide(**{field: number})
+
+    return read
+
+
+def message_type(reading: Reading, value: str) -> None:
+    # Guessing would change whether recipients can unsubscribe.
+    if value.lower() not in ("marketing", "transactional"):
+        reading.invalid("must be marketing or transactional")
+    reading.decide(type=value.lower())
+
+
+def group(reading: Reading, value: str) -> None:
+    reading.add_tags([f"group-{value}"] if value else [])
+
+
+def enabled(reading: Reading, value: str) -> None:
+    """Its messages are marketing, unless any header says otherwise."""
+
+    def by_default() -> None:
+        if reading.decided.get("type"):
+            reading.found(STRIP)
+        else:
+            reading.decide(type="marketing")
+
+    if values.yes_or_no(value):
+        reading.finally_do(by_default)
+    else:
+        reading.found(STRIP)
+
+
+CAKEMAIL = Dialect(
+    name="cakemail",
+    title="Cakemail's SMTP relay",
+    prefixes=("x-email-api-",),
+    rows=(
+        Row("x-sender-id", "12345", MAP, "sender.id", "beats the From address; must be confirmed", sender_id),
+        Row("x-track-opens", "true", MAP, "tracking.opens", "1/0, yes/no, on/off too", track("opens")),
+        Row("x-track-clicks-html", "true", MAP, "tracking.clicks_html", "likewise", track("clicks_html")),
+        Row("x-track-clicks-text", "false", MAP, "tracking.clicks_text", "likewise", track("clicks_text")),
+        Row("x-list-id", "42", MAP, "list_id", "REFUSE when not a whole number", whole_number("list_id")),
+        Row("x-email-api-type", "marketing", MAP, "content.type", "REFUSE any other word", message_type),
+        Row("x-tags", "welcome,fr", MAP, "tags", "accents and spaces are made to fit", comma_separated_tags),
+        Row("x-group-id", "7", MAP, "tags", "as the tag group-7", group),
+        Row("x-account-id", "99", MAP, "account_id", "REFUSE when not a whole number", whole_number("account_id")),
+        Row("x-email-api-enabled", "true", STRIP, "", "the message is marketing if nothing says otherwise", enabled),
+    ),
+    notes=("These headers win over those of any other provider.",),
+)

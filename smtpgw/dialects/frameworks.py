@@ -1,0 +1,20 @@
+"""What frameworks write for their own tags and metadata when they know of no provider: Symfony Mailer, and Laravel."""
+
+from smtpgw.dialects.rules import metadata_named_by_header, tags
+from smtpgw.dialects.table import MAP, STRIP_WARN, Dialect, Row
+
+FRAMEWORKS = Dialect(
+    name="frameworks",
+    title="Symfony Mailer and Laravel",
+    rows=(
+        Row("X-Tag", "password-reset", MAP, "tags", "accents and spaces are made to fit", tags),
+        Row(
+            "X-Metadata-*",
+            "X-Metadata-Client-ID: 12345",
+            STRIP_WARN,
+            "X-Metadata-…",
+            "metadata; delivered only where the operator says so",
+            metadata_named_by_header("X-Metadata-"),
+        ),
+    ),
+)

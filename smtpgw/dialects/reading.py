@@ -1,0 +1,171 @@
+"""The state of reading one message: what its control headers have decided so far, and how a row is applied to it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from smtpgw.dialects import values
+from smtpgw.dialects.options import Finding, Options, Verdict
+from smtpgw.dialects.table import Row
+from smtpgw.mappings import TRACKED, AccountMap
+from smtpgw.message import Header, Message
+from smtpgw.mime.words import encoded, one_line
+from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused, Reply
+
+MAX_TAGS = 255
+
+
+class HeaderRefused(Refused):
+    """A control header asks for what Cakemail cannot do, and sending without it would be wrong."""
+
+    def __init__(self, reply: Reply, finding: Finding) -> None:
+        super().__init__(reply)
+        self.finding = finding
+
+
+@dataclass(slots=True)
+class Reading:
+    """One message, its recipients and its account's maps; and what has been decided, where the first decision stands.
+
+    Effects of rows call these methods. Each ends in exactly one finding, or in an exception.
+    """
+
+    message: Message
+    recipients: frozenset[str]  # as `values.comparable`
+    mapping: AccountMap
+    now: float  # seconds since 1970
+    control: Mapping[str, Sequence[str]]  # the control headers of the message: lower-case name → values as they came
+    dialect: str = ""
+    header: str = ""  # the row at hand, as people know it
+    repeated: bool = False  # whether the row at hand was applied before
+    siblings: Mapping[str, Any] = field(default_factory=dict)  # the JSON object whose key is at hand
+    decided: dict[str, Any] = field(default_factory=dict)
+    decided_by: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, None] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    discard: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    searched: dict[re.Pattern[str], frozenset[str]] = field(default_factory=dict)
+    last: list[tuple[str, str, Callable[[], None]]] = field(default_factory=list)
+
+    # --- What an effect can say ---------------------------------------------------------------------------------------
+
+    def found(self, verdict: Verdict, detail: str = "") -> None:
+        self.findings.append(Finding(self.dialect, self.header, verdict, detail[:300]))
+
+    def refuse(self, what: str) -> NoReturn:
+        """Nothing is sent: `what` is not supported by Cakemail."""
+        reply = UNSUPPORTED_HEADER.filled(header=self.header, what=what[:200])
+        raise HeaderRefused(reply, Finding(self.dialect, self.header, Verdict.REFUSE, what[:300]))
+
+    def invalid(self, why: str) -> NoReturn:
+        """Nothing is sent: the value cannot be read."""
+        reply = BAD_HEADER_VALUE.filled(header=self.header, why=why[:200])
+        raise HeaderRefused(reply, Finding(self.dialect, self.header, Verdict.REFUSE, why[:300]))
+
+    def decide(self, **fields: Any) -> None:
+        """Fields of `Options`, and of its tracking. Whatever was decided before stands."""
+        overruled = [self.decided_by[name] for name in fields if name in self.decided]
+        for name, value in fields.items():
+            self.decided.setdefault(name, value)
+            self.decided_by.setdefault(name, self.header)
+        said = ", ".join(f"{name} {values.as_text(value)}" for name, value in fields.items())
+        if overruled:
+            self.found(Verdict.STRIP_WARN, f"{said}; already decided by {overruled[0]}")
+        else:
+            self.found(Verdict.MAP, said)
+
+    def add_tags(self, texts: Sequence[str]) -> None:
+        """Never refuses a message: tags are made to fit, and what was changed is told."""
+        said = []
+        for text in texts:
+            tag = values.tag(text)
+            if tag and len(self.tags) < MAX_TAGS:
+                self.tags[tag] = None
+                said.append(tag if tag == text else f"{text} → {tag}")
+            else:
+                said.append(f"{text} dropped")
+        self.found(Verdict.MAP if said else Verdict.STRIP, "; ".join(said))
+
+    def add_metadata(self, pairs: Mapping[str, Any]) -> None:
+        for key, value in pairs.items():
+            self.metadata.setdefault(str(key), values.as_text(value))
+        if not pairs:
+            self.found(Verdict.STRIP)
+        elif self.mapping.metadata_as_headers:
+            self.found(Verdict.MAP, "as X-Metadata- headers")
+        else:
+            self.found(Verdict.STRIP_WARN, "metadata is only in the gateway's log")
+
+    def finally_do(self, check: Callable[[], None]) -> None:
+        """A check that needs all decisions; it speaks as the row at hand."""
+        self.last.append((self.dialect, self.header, check))
+
+    # --- What an effect can ask ---------------------------------------------------------------------------------------
+
+    def occurs(self, text: str) -> bool:
+        return any(text in part for part in self.parts())
+
+    def parts(self) -> tuple[str, ...]:
+        """What a recipient reads: subject, HTML, text."""
+        return tuple(part for part in (self.message.subject, self.message.html, self.message.text) if part)
+
+    def search(self, pattern: re.Pattern[str]) -> frozenset[str]:
+        """What matches in subject, HTML and text. Looked for once, however often a header is repeated."""
+        if pattern not in self.searched:
+            self.searched[pattern] = frozenset(found for part in self.parts() for found in pattern.findall(part))
+        return self.searched[pattern]
+
+    def has(self, name: str) -> bool:
+        return name.lower() in self.control
+
+    # --- The machinery ------------------------------------------------------------------------------------------------
+
+    def apply(self, row: Row, header: str, value: Any) -> None:
+        """One row to one value. A test mode comes before everything else a row may say."""
+        self.header = header
+        self.repeated = header.lower() in self.seen
+        self.seen.add(header.lower())
+        if row.verdict is Verdict.DISCARD or values.TEST_MODE_NAME.search(row.name):
+            self.test_mode(row.verdict, value)
+        elif row.effect:
+            row.effect(self, value)
+        elif row.verdict is Verdict.REFUSE:
+            self.refuse(row.becomes)
+        else:
+            self.found(row.verdict, row.reason)
+
+    def test_mode(self, verdict: Verdict, value: Any) -> None:
+        """Known "accept and drop" is that; whatever else looks like a test must not be sent for real."""
+        if values.is_negative(value):
+            self.found(Verdict.STRIP, "test mode is off")
+        elif verdict is Verdict.DISCARD:
+            self.discard = self.discard or self.header
+            self.found(Verdict.DISCARD, "test mode")
+        else:
+            self.refuse("this test mode")
+
+    def finish(self) -> None:
+        for dialect, header, check in self.last:
+            self.dialect, self.header = dialect, header
+            check()
+
+    def options(self) -> Options:
+        tracking = {name: self.decided.pop(name) for name in TRACKED if name in self.decided}
+        return Options(
+            **self.decided,
+            tags=tuple(self.tags),
+            tracking={**self.mapping.tracking, **tracking},
+            extra_headers=metadata_headers(self.metadata) if self.mapping.metadata_as_headers else (),
+            metadata=self.metadata,
+            consumed=frozenset(self.control),
+            discard=self.discard,
+            findings=tuple(self.findings),
+        )
+
+
+def metadata_headers(metadata: Mapping[str, str]) -> tuple[Header, ...]:
+    named = {f"X-Metadata-{values.tag(key)}": value for key, value in metadata.items() if values.tag(key)}
+    return tuple(Header(name, encoded(one_line(value))) for name, value in named.items() if value)

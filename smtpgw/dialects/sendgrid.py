@@ -1,0 +1,238 @@
+"""SendGrid: X-SMTPAPI, one JSON object."""
+
+from typing import Any
+
+from smtpgw.dialects import values
+from smtpgw.dialects.json_keys import inner_object, json_keys
+from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.rules import (
+    literal_placeholders,
+    look_up,
+    metadata,
+    schedule,
+    tags,
+    template,
+)
+from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Effect, Row
+
+
+def replaced_recipients(reading: Reading, value: Any) -> None:
+    """SendGrid sends to these instead; whether a RCPT outside the list gets a copy there is not documented."""
+    wanted = values.addresses(value)
+    if wanted and wanted != reading.recipients:
+        reading.refuse("naming other recipients than RCPT")
+    reading.found(STRIP, "the recipients are those of RCPT")
+
+
+def send_each_at(reading: Reading, value: Any) -> None:
+    if value and reading.siblings.get("send_at"):
+        reading.refuse("send_at together with send_each_at")
+    schedule(values.epoch)(reading, value)
+
+
+# --- Filters: each is {"settings": {"enable": 1, …}} ------------------------------------------------------------------
+
+
+def is_on(settings: dict[str, Any]) -> bool:
+    return values.yes_or_no(settings.get("enable")) is True
+
+
+def refuse_visible_tag(reading: Reading, settings: dict[str, Any]) -> None:
+    """`replace` names a text of the body that SendGrid replaces; a recipient would read it as it is."""
+    replaced = settings.get("replace")
+    if isinstance(replaced, str) and replaced and reading.occurs(replaced):
+        reading.refuse(f"replacing {replaced} in the message")
+
+
+def open_tracking(reading: Reading, value: Any) -> None:
+    settings = inner_object(reading, value)
+    wanted = values.yes_or_no(settings.get("enable"))
+    if wanted is not False:
+        refuse_visible_tag(reading, settings)
+    if wanted is None:
+        reading.found(STRIP_WARN, "enable is neither 1 nor 0")
+    else:
+        reading.decide(opens=wanted)
+
+
+def click_tracking(reading: Reading, value: Any) -> None:
+    settings = inner_object(reading, value)
+    wanted = values.yes_or_no(settings.get("enable"))
+    in_text = values.yes_or_no(settings.get("enable_text"))
+    if wanted is None:
+        reading.found(STRIP_WARN, "enable is neither 1 nor 0")
+    elif wanted and in_text is None:
+        reading.decide(clicks_html=True)
+    else:
+        reading.decide(clicks_html=wanted, clicks_text=bool(wanted and in_text))
+
+
+def subscription_tracking(reading: Reading, value: Any) -> None:
+    """Inserts a link to unsubscribe. Cakemail adds its own, but to marketing messages only."""
+    settings = inner_object(reading, value)
+
+    def without_tag() -> None:
+        if reading.decided.get("type") == "transactional":
+            reading.refuse("a link to unsubscribe in a transactional message")
+        reading.found(STRIP_WARN, "Cakemail adds its own link, to marketing messages")
+
+    if is_on(settings):
+        refuse_visible_tag(reading, settings)
+        reading.finally_do(without_tag)
+    else:
+        reading.found(STRIP, "off")
+
+
+def stored_template(reading: Reading, value: Any) -> None:
+    settings = inner_object(reading, value)
+    if settings.get("template_id") and not values.is_negative(settings.get("enable")):
+        template("sendgrid")(reading, settings["template_id"])
+    else:
+        reading.found(STRIP, "off")
+
+
+def bypass_list_management(reading: Reading, value: Any) -> None:
+    if is_on(inner_object(reading, value)):
+        reading.decide(type="transactional")
+    else:
+        reading.found(STRIP, "off")
+
+
+def refused_when_on(what: str) -> Effect:
+    def check(reading: Reading, value: Any) -> None:
+        if is_on(inner_object(reading, value)):
+            reading.refuse(what)
+        reading.found(STRIP, "off")
+
+    return check
+
+
+def retired_bcc(reading: Reading, value: Any) -> None:
+    reading.found(STRIP_WARN if is_on(inner_object(reading, value)) else STRIP, "SendGrid has retired it")
+
+
+KEYS = (
+    Row("category", '["Orders","fr"]', MAP, "tags", "accents and spaces are made to fit", tags),
+    Row(
+        "unique_args",
+        '{"orderNumber":"12345"}',
+        STRIP_WARN,
+        "X-Metadata-…",
+        "metadata; a header only where the operator says so",
+        metadata,
+        free_keys=True,
+    ),
+    Row("to", '["a@x.test"]', REFUSE, "", "STRIP when they are exactly those of RCPT", replaced_recipients),
+    Row(
+        "sub",
+        '{"%name%":["Ben"]}',
+        STRIP,
+        "",
+        "REFUSE when %name% stands in the message",
+        literal_placeholders,
+        free_keys=True,
+    ),
+    Row(
+        "section",
+        '{":buyer:":"Hello"}',
+        STRIP,
+        "",
+        "REFUSE when :buyer: stands in the message",
+        literal_placeholders,
+        free_keys=True,
+    ),
+    Row("send_at", "1409348513", REFUSE, "", "STRIP when the time has come", schedule(values.epoch)),
+    Row("send_each_at", "[1409348513]", REFUSE, "", "STRIP when all have come, without send_at", send_each_at),
+    Row("batch_id", '"MWQxZmIy"', STRIP, "", "there is nothing to cancel"),
+    Row(
+        "asm_group_id",
+        "1",
+        MAP,
+        "list_id",
+        "through the operator's map; STRIP_WARN when unmapped: its unsubscribes live at SendGrid",
+        look_up("list_id", lambda reading: reading.mapping.asm_groups),
+    ),
+    Row("asm_groups_to_display", "[1,2]", STRIP, "", "Cakemail has its own page"),
+    Row("ip_pool", '"pool_name"', STRIP, "", "Cakemail decides"),
+    Row(
+        "filters.opentrack.settings",
+        '{"enable":1}',
+        MAP,
+        "tracking.opens",
+        "REFUSE when the text of `replace` stands in the message",
+        open_tracking,
+    ),
+    Row(
+        "filters.clicktrack.settings",
+        '{"enable":1,"enable_text":true}',
+        MAP,
+        "tracking.clicks_html, tracking.clicks_text",
+        "text only where enable_text says",
+        click_tracking,
+    ),
+    Row(
+        "filters.subscriptiontrack.settings",
+        '{"enable":1,"replace":"[unsubscribe]"}',
+        STRIP_WARN,
+        "",
+        "REFUSE when the text of `replace` stands in the message, or the message is transactional",
+        subscription_tracking,
+    ),
+    Row(
+        "filters.templates.settings",
+        '{"enable":1,"template_id":"5997fcf6"}',
+        MAP,
+        "content.template.id",
+        "through the operator's map; REFUSE when unmapped",
+        stored_template,
+    ),
+    Row(
+        "filters.template.settings",
+        '{"enable":1,"text/html":"<% body %>"}',
+        REFUSE,
+        "",
+        "STRIP when not enabled",
+        refused_when_on("wrapping the body in a template"),
+    ),
+    Row(
+        "filters.footer.settings",
+        '{"enable":1,"text/html":"Legal"}',
+        REFUSE,
+        "",
+        "often a legal text; STRIP when not enabled",
+        refused_when_on("adding a footer to the body"),
+    ),
+    Row(
+        "filters.bypass_list_management.settings",
+        '{"enable":1}',
+        MAP,
+        "content.type",
+        "transactional, unless x-email-api-type says otherwise",
+        bypass_list_management,
+    ),
+    Row("filters.bcc.settings", '{"enable":1,"email":"a@x.test"}', STRIP_WARN, "", "retired", retired_bcc),
+    Row("filters.spamcheck", '{"settings":{"enable":1}}', STRIP, "", "retired by SendGrid"),
+    Row("filters.ganalytics", '{"settings":{"enable":1}}', STRIP, "", "links keep their addresses"),
+    Row("filters.dkim", '{"settings":{"enable":1}}', STRIP, "", "Cakemail signs"),
+    Row("filters.domainkeys", '{"settings":{"enable":1}}', STRIP, "", "Cakemail signs"),
+    Row("filters.gravatar", '{"settings":{"enable":1}}', STRIP, "", "retired by SendGrid"),
+    Row("filters.forwardspam", '{"settings":{"enable":1}}', STRIP, "", "a setting of SendGrid's account"),
+)
+
+SENDGRID = Dialect(
+    name="sendgrid",
+    title="SendGrid",
+    prefixes=("x-smtpapi",),
+    rows=(
+        Row(
+            "X-SMTPAPI",
+            '{"category":"Orders"}',
+            MAP,
+            "",
+            "REFUSE when not valid JSON; keys below",
+            json_keys(KEYS, first_instance=True),
+        ),
+    ),
+    keys=KEYS,
+    notes=("An unknown key is removed and told; one that looks like a test mode is refused.",),
+)

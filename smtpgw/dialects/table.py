@@ -1,0 +1,44 @@
+"""The shape of a provider's table: a row for each control header, or each key of a header that is JSON."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smtpgw.dialects.options import Verdict
+
+if TYPE_CHECKING:
+    from smtpgw.dialects.reading import Reading
+
+MAP = Verdict.MAP
+STRIP = Verdict.STRIP
+STRIP_WARN = Verdict.STRIP_WARN
+REFUSE = Verdict.REFUSE
+DISCARD = Verdict.DISCARD
+
+Effect = Callable[["Reading", Any], None]  # of a header's text, decoded and stripped, or of a JSON value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One control header and what becomes of it."""
+
+    name: str  # "X-Mailgun-Tag"; "X-PM-Metadata-*" for all that begin so; among `keys` the path of a JSON key
+    example: str  # a value as applications send it
+    verdict: Verdict
+    becomes: str = ""  # the field of the API; for REFUSE, what the reply says is not supported
+    reason: str = ""  # one line for people, naming the case of another verdict
+    effect: Effect | None = None  # what to do; without one the verdict says it all
+    free_keys: bool = False  # the keys inside the value are the customer's own words, and never control
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """All that is known of one provider's control headers."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    prefixes: tuple[str, ...] = ()  # lower case; headers that begin so are control headers, known or not
+    keys: tuple[Row, ...] = ()  # of the header that is one JSON object
+    test_domains: tuple[str, ...] = ()  # how addresses of the provider's mailbox simulator end
+    notes: tuple[str, ...] = ()  # what else a customer should know

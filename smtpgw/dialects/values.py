@@ -1,0 +1,154 @@
+"""Values of control headers, read as what their providers mean by them. Pure functions; None is "cannot be read"."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from smtpgw.mime.addresses import NoMailbox, mailboxes
+
+MAX_JSON_DEPTH = 32
+MAX_TAG_LENGTH = 255
+# Rule 4 of test modes: no name like this may lead to mail that is really sent, unless its value says no.
+TEST_MODE_NAME = re.compile(r"sandbox|drop|test.?mode|dry.?run", re.IGNORECASE)
+NEGATIVES = frozenset(("no", "false", "0", "off", "none"))
+YES = frozenset(("1", "true", "yes", "y", "on"))
+NO = frozenset(("0", "false", "no", "n", "off"))
+
+
+def yes_or_no(value: Any) -> bool | None:
+    """A switch, as text or as JSON has it: true, 1, "1", "on", "yes" and their contraries."""
+    word = as_text(value).strip().lower()
+    return True if word in YES else False if word in NO else None
+
+
+def is_negative(value: Any) -> bool:
+    """Whether a test mode is surely not wanted. An empty value is not that; an object is if all within it says no."""
+    if isinstance(value, dict | list):
+        inner = [item for _, item in items_within(value) if not isinstance(item, dict | list)]
+        return bool(inner) and all(map(is_negative, inner))
+    return value is not None and as_text(value).strip().strip("\"'").lower() in NEGATIVES
+
+
+def whole_number(value: Any) -> int | None:
+    """An id, from 1."""
+    text = as_text(value).strip()
+    return int(text) if re.fullmatch(r"0*[1-9][0-9]{0,17}", text, re.ASCII) else None
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as the word that people would write for it."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    return orjson.dumps(value).decode()
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: when it is not JSON, or is nested deeper than anything a provider asks for.
+    """
+    value = orjson.loads(text)
+    if depth(value) > MAX_JSON_DEPTH:
+        raise ValueError("nested too deep")
+    return value
+
+
+def depth(value: Any) -> int:
+    level, found = [value], 0
+    while level := [item for outer in level for item in children(outer)]:
+        found += 1
+    return found
+
+
+def children(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def items_within(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key and value inside a JSON value, however deep; the items of a list have the key ""."""
+    pairs = value.items() if isinstance(value, dict) else [("", v) for v in value] if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield key, item
+        yield from items_within(item)
+
+
+def json_object(value: Any) -> dict[str, Any] | None:
+    """A JSON object; PHP writes an empty one as `[]`, and nothing given as null."""
+    return value if isinstance(value, dict) else {} if value in (None, []) else None
+
+
+def texts(value: Any) -> list[str]:
+    """One text or a list of them."""
+    return [as_text(item) for item in value] if isinstance(value, list) else [as_text(value)] if value else []
+
+
+def comma_separated(text: str) -> list[str]:
+    return [word for piece in text.split(",") if (word := piece.strip())]
+
+
+def tag(text: str) -> str:
+    """A tag as the API takes it, [a-zA-Z0-9-_]{1,255}; "" when nothing of it is left."""
+    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.sub(r"[^a-zA-Z0-9_-]+", "-", "".join(letters)).strip("-")[:MAX_TAG_LENGTH]
+
+
+def addresses(value: Any) -> set[str]:
+    """The addresses in a text such as `B <b@x.test>`, an object with an `email`, or a list of these; to be compared.
+
+    What holds no address gives "", which equals no recipient.
+    """
+    found: set[str] = set()
+    for item in value if isinstance(value, list) else [value]:
+        text = as_text(item.get("email")) if isinstance(item, dict) else as_text(item)
+        try:
+            found.update(comparable(mailbox.address) for mailbox in mailboxes(text))
+        except NoMailbox:
+            found.add("")
+    return found
+
+
+def comparable(address: str) -> str:
+    """Mailboxes that differ in case alone are one, for all that providers and customers care."""
+    return unicodedata.normalize("NFC", address.strip()).casefold()
+
+
+def epoch(value: Any) -> float | None:
+    """Seconds since 1970 UTC, as a number or in digits."""
+    text = as_text(value).strip()
+    return float(text) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", text, re.ASCII) else None
+
+
+def iso_instant(value: Any) -> float | None:
+    """`2026-12-31 23:59:59` or `2026-12-31T23:59:59-04:00`; UTC where no zone is named."""
+    try:
+        return seconds_of(datetime.fromisoformat(as_text(value).strip()))
+    except (ValueError, OverflowError):
+        return None
+
+
+def mail_date(value: Any) -> float | None:
+    """RFC 5322 §3.3: `Fri, 14 Oct 2026 23:10:10 -0000`; or seconds since 1970."""
+    seconds = epoch(value)
+    try:
+        return seconds if seconds is not None else seconds_of(parsedate_to_datetime(as_text(value)))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def seconds_of(instant: datetime) -> float:
+    # RFC 5322 §3.3: -0000 says nothing of a zone, and Python then leaves it out; the time itself is UTC.
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def pairs(text: str) -> Mapping[str, str] | None:
+    """`key:value|key:value`, as Brevo has it besides JSON."""
+    split = [piece.partition(":") for piece in text.split("|") if piece.strip()]
+    return {key.strip(): value.strip() for key, _, value in split} if all(colon for _, colon, _ in split) else None
