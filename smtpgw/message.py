@@ -1,0 +1,120 @@
+"""Raw octets to a Message: what its author wrote, in the terms of Cakemail's API.
+
+Whatever the API cannot carry is refused with a reply that names it, and never dropped in silence: see the table of
+body parts in `parse`. The pieces of the work are in `smtpgw.mime`.
+"""
+
+from dataclasses import dataclass, field
+
+from smtpgw.mime import inline, parts
+from smtpgw.mime.addresses import Mailbox, NoMailbox, mailboxes
+from smtpgw.mime.attachments import Attachment, attachment
+from smtpgw.mime.bodies import Reading
+from smtpgw.mime.fields import Header
+from smtpgw.mime.parts import Part
+from smtpgw.mime.words import decoded
+from smtpgw.replies import BAD_AUTHOR, UNSUPPORTED_PART, Refused
+
+__all__ = ["Attachment", "Header", "Mailbox", "Message", "decoded", "parse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message, read. Its texts are whole: line ends are newlines, and no lone surrogates or NUL are left."""
+
+    headers: tuple[Header, ...]  # all of them, as they came
+    author: Mailbox | None  # of From; None where there is no From
+    subject: str  # decoded; "" where there is none
+    text: str | None = field(repr=False)
+    html: str | None = field(repr=False)
+    attachments: tuple[Attachment, ...] = field(repr=False)
+    message_id: str  # "" where there is none
+    notes: tuple[str, ...]  # what was changed to fit the API, for the log; nothing of the content
+
+
+def parse(raw: bytes, inline_images: str) -> Message:
+    """Read a message.
+
+    | part | becomes |
+    |---|---|
+    | text/plain and text/html to be read | text and HTML; several of them one after another |
+    | attached file of the API's nine types | attachment, its name made to fit |
+    | attached file of another type, a text file too | refused |
+    | text/calendar as an alternative | attachment `invite.ics` |
+    | image that the HTML shows (`cid:`) | `data:` address in the HTML, or refused |
+    | text/x-amp-html, text/watch-html | dropped: another version says the same |
+    | signed, encrypted, attached message, report, winmail.dat | refused |
+
+    Args:
+        raw: the message as it came, its lines ended by CRLF or LF.
+        inline_images: "embed" or "refuse".
+
+    Raises:
+        Refused: BAD_AUTHOR, BAD_STRUCTURE, HEADERS_TOO_BIG, UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never
+            another exception, whatever the octets are.
+    """
+    root = parts.tree(raw)
+    author = author_of(root.headers)
+    reading = Reading()
+    body = reading.body(root)
+    html = with_inline_images(body.html, reading, inline_images)
+    return Message(
+        headers=root.headers,
+        author=author,
+        subject=decoded(root.header("subject")),
+        text=body.text,
+        html=html,
+        attachments=attachments(reading),
+        message_id=root.header("message-id"),
+        notes=tuple(reading.notes),
+    )
+
+
+def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
+    """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender?"""
+    values = [header.value for header in headers if header.name.lower() == "from"]
+    try:
+        named = [mailboxes(value) for value in values]
+    except NoMailbox:
+        raise Refused(BAD_AUTHOR) from None
+    if [len(found) for found in named] not in ([], [1]):
+        raise Refused(BAD_AUTHOR)
+    return named[0][0] if named else None
+
+
+def with_inline_images(html: str | None, reading: Reading, inline_images: str) -> str | None:
+    """`html` with the images it refers to, which are no files any more."""
+    referred = inline.references(html) if html and any(inline.content_id(part) for part in reading.files) else {}
+    images = {
+        inline.content_id(part): part
+        for part in reading.files
+        if inline.content_id(part) in referred and inline.image_type(part)
+    }
+    if not images or html is None:
+        return html
+    if inline_images == "refuse":
+        first = next(iter(images.values()))
+        raise Refused(UNSUPPORTED_PART.filled(what=f"Inline image {first.file_name[:200] or inline.content_id(first)}"))
+    reading.files = [part for part in reading.files if part not in images.values()]
+    reading.notes.append(f"embedded {len(images)} inline images in the HTML")
+    return inline.embedded(html, images)
+
+
+def attachments(reading: Reading) -> tuple[Attachment, ...]:
+    taken: set[str] = set()
+    made = [noted(part, reading, taken) for part in reading.files]
+    for part in reading.invitations:
+        invitation = attachment(part, set(taken))
+        if any(invitation.content == other.content for other in made):
+            continue  # calendars send it twice, as an alternative and as a file
+        taken.add(invitation.filename.lower())
+        made.append(invitation)
+        reading.notes.append(f"the calendar invitation became the attachment {invitation.filename}")
+    return tuple(made)
+
+
+def noted(part: Part, reading: Reading, taken: set[str]) -> Attachment:
+    made = attachment(part, taken)
+    if made.filename != part.file_name:
+        reading.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")
+    return made

@@ -1,0 +1,108 @@
+"""Attachments as the API takes them: nine types, names of plain letters, clean base64."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from smtpgw.mime import transfer
+from smtpgw.mime.parts import Part
+from smtpgw.replies import UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, Refused
+
+# The extension of a name → the API's type.
+TYPES = {
+    "csv": "csv",
+    "doc": "doc",
+    "docx": "docx",
+    "ics": "calendar",
+    "jpeg": "jpeg",
+    "pdf": "pdf",
+    "png": "png",
+    "xls": "xls",
+    "xlsx": "xlsx",
+}
+SPELLINGS = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg"}
+EXTENSIONS = {
+    "application/csv": "csv",
+    "application/ics": "ics",
+    "application/msword": "doc",
+    "application/pdf": "pdf",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/x-pdf": "pdf",
+    "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
+    "image/pjpeg": "jpeg",
+    "image/png": "png",
+    "image/x-png": "png",
+    "text/calendar": "ics",
+    "text/comma-separated-values": "csv",
+    "text/csv": "csv",
+}
+# Types that are refused by their own name: what they are says more than what their file is called.
+CANNOT_BE_CARRIED = {
+    "application/ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
+    "application/vnd.ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
+    "application/pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
+    "application/x-pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
+}
+OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
+BASE_LENGTH = 200  # file systems allow 255 with the extension
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The three fields of the API."""
+
+    filename: str
+    type: str
+    content: str  # base64, padded, without line breaks
+
+
+def attachment(part: Part, taken: set[str]) -> Attachment:
+    """The attachment a part becomes. `taken` holds the names, in lower case, that others have; its own is added.
+
+    Raises:
+        Refused: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
+    """
+    if what := CANNOT_BE_CARRIED.get(part.type) or cannot_be_carried(part):
+        raise Refused(UNSUPPORTED_PART.filled(what=what))
+    base, extension = base_and_extension(part)
+    # Its octets as they are: text in a charset of its own too, since a digest of them may be known elsewhere.
+    octets = transfer.base64_content(part.body, part.encoding)
+    return Attachment(unique(base, extension, taken), TYPES[extension], octets)
+
+
+def cannot_be_carried(part: Part) -> str:
+    if part.type.startswith("message/"):
+        return f"An attached message ({part.type})"
+    return CANNOT_BE_CARRIED["application/ms-tnef"] if part.file_name.lower() == "winmail.dat" else ""
+
+
+def base_and_extension(part: Part) -> tuple[str, str]:
+    """What the file will be called. The extension decides; where it is none of the API's, the content type does."""
+    name = re.split(r"[/\\]", part.file_name)[-1]  # RFC 2183 §2.3: never a path
+    base, dot, extension = name.rpartition(".")
+    extension = SPELLINGS.get(extension.lower(), extension.lower()) if dot else ""
+    if extension not in TYPES:
+        base, extension = name, EXTENSIONS.get(part.type, "")
+    if not extension:
+        described = part.file_name or f"without a name ({part.type})"
+        raise Refused(UNSUPPORTED_ATTACHMENT.filled(name=described[:200]))
+    return plain(base) or ("invite" if extension == "ics" else "attachment"), extension
+
+
+def plain(base: str) -> str:
+    """A name in the API's characters; "" where nothing is left of it."""
+    letters = "".join(c for c in unicodedata.normalize("NFKD", base[:1000]) if not unicodedata.combining(c))
+    name = OTHER_CHARACTERS.sub("_", letters)[:BASE_LENGTH]
+    return name if name.strip("_-") else ""
+
+
+def unique(base: str, extension: str, taken: set[str]) -> str:
+    name, number = f"{base}.{extension}", 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{base}-{number}.{extension}"
+    taken.add(name.lower())
+    return name

@@ -1,0 +1,128 @@
+"""What a message says, as one text and one HTML, and which of its parts are files (RFC 2046 §5.1, RFC 2183)."""
+
+import html
+from dataclasses import dataclass, field
+
+from smtpgw.mime import charsets, flowed, transfer
+from smtpgw.mime.attachments import EXTENSIONS
+from smtpgw.mime.parts import Part
+from smtpgw.replies import UNSUPPORTED_PART, Refused
+
+# Multiparts that mean something the API would break or cannot say.
+CANNOT_BE_CARRIED = {
+    "multipart/encrypted": "An encrypted message (multipart/encrypted)",
+    "multipart/mailgun-variables": "A part with Mailgun's variables (multipart/mailgun-variables)",
+    "multipart/report": "A delivery report (multipart/report)",
+    "multipart/signed": "A signed message (multipart/signed)",
+}
+# Versions of the same message for readers that the API does not write for.
+DROPPED = ("text/x-amp-html", "text/watch-html")
+
+
+@dataclass(slots=True)
+class Body:
+    """What a part says, in one form or in both; None where it does not."""
+
+    text: str | None = None
+    html: str | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        return self.text is None and self.html is None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What has been found besides the text while reading the parts of one message."""
+
+    files: list[Part] = field(default_factory=list)
+    invitations: list[Part] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def body(self, part: Part) -> Body:
+        """What `part` says; the files in it are added to `files`.
+
+        Raises:
+            Refused: UNSUPPORTED_PART, BAD_STRUCTURE.
+        """
+        if what := CANNOT_BE_CARRIED.get(part.type):
+            raise Refused(UNSUPPORTED_PART.filled(what=what))
+        if part.type == "multipart/alternative":
+            return self.alternative(part)
+        if part.type.startswith("multipart/"):
+            return one_after_another([self.body(child) for child in part.children])
+        if part.type in DROPPED:
+            self.notes.append(f"dropped a part of type {part.type}")
+            return Body()
+        if is_file(part):
+            self.files.append(part)
+            return Body()
+        return Body(html=text_of(part)) if part.type == "text/html" else Body(text=text_of(part))
+
+    def alternative(self, part: Part) -> Body:
+        """The last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4)."""
+        said, unknown = Body(), Body()
+        for child in part.children:
+            if child.type == "text/calendar" and child.disposition != "attachment":
+                self.invitations.append(child)
+                continue
+            body = self.body(child)
+            if child.type.startswith("text/") and child.type not in ("text/plain", "text/html"):
+                unknown = body
+            else:
+                said = Body(
+                    said.text if body.text is None else body.text, said.html if body.html is None else body.html
+                )
+        if said.is_silent:
+            return unknown
+        if not unknown.is_silent:
+            self.notes.append("dropped an alternative in another text format")
+        return said
+
+
+def is_file(part: Part) -> bool:
+    """Whether a part is a file and not something to read: text that is not said to be attached is to be read.
+
+    Text of a kind nobody knows is read as plain text (RFC 2046 §4.1.4), unless it has a name.
+    """
+    if part.disposition not in ("", "inline") or not part.type.startswith("text/"):
+        return True  # RFC 2183 §2.8: what we do not know is as good as attached
+    if part.type in ("text/plain", "text/html"):
+        return False
+    return bool(part.file_name) or part.type in EXTENSIONS
+
+
+def text_of(part: Part) -> str:
+    octets = transfer.content(part.body, part.encoding)
+    label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
+    text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
+        return flowed.paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
+    return text
+
+
+def one_after_another(bodies: list[Body]) -> Body:
+    """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
+
+    Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A text
+    version that would not say everything is left out.
+    """
+    spoken = [body for body in bodies if not body.is_silent]
+    if len(spoken) < 2:
+        return spoken[0] if spoken else Body()
+    texts = [body.text for body in spoken if body.text is not None]
+    text = joined(texts) if len(texts) == len(spoken) else None
+    if all(body.html is None for body in spoken):
+        return Body(text=text)
+    return Body(text, joined([as_html(body.text or "") if body.html is None else body.html for body in spoken]))
+
+
+def joined(texts: list[str]) -> str:
+    pieces = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]]
+    return "".join([*pieces, texts[-1]])
+
+
+def as_html(text: str) -> str:
+    return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"

@@ -1,0 +1,76 @@
+"""Header fields: where a section of them ends, and one from the next (RFC 5322 §2.2, §3.6.8)."""
+
+import re
+from dataclasses import dataclass
+
+from smtpgw.mime import charsets
+from smtpgw.mime.words import one_line
+from smtpgw.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, Refused
+
+SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
+SECTION_FIELDS = 1000
+
+FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
+LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  # and not like "https://"
+FOLD = re.compile(r"\r*\n")  # RFC 5322 §2.2.3: the white space after it stays
+BLANK_LINE = re.compile(rb"\r*\n")
+END_OF_SECTION = re.compile(rb"\n\r*\n")
+MBOX_LINE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
+# A message that begins with an empty line, as a text block in a program does, and has these after it, means them.
+MESSAGE_FIELD = re.compile(rb"(?:\r*\n)+(?=(?:From|To|Subject|Date|Mime-Version|Content-Type):)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One header field, unfolded, on one line. Octets above 127 were UTF-8, else windows-1252."""
+
+    name: str
+    value: str  # encoded words (RFC 2047) are left as they are
+
+
+def message_start(raw: bytes) -> int:
+    """Where the header section begins: after what mbox files and careless programs put before it."""
+    mbox = MBOX_LINE.match(raw)
+    start = mbox.end() if mbox else 0
+    blank = MESSAGE_FIELD.match(raw, start)
+    return blank.end() if blank else start
+
+
+def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
+    """The header fields of a message or of a part that is `raw[start:end]`, and where its body begins.
+
+    Where the empty line before the body is missing, the body begins with the first line that is no field, provided
+    that no field comes after it. A line that is neither field nor continuation among others is refused: whether its
+    author meant a header or the body, part of the message would be lost, Bcc and Content-Type perhaps.
+
+    Raises:
+        Refused: BAD_STRUCTURE, HEADERS_TOO_BIG.
+    """
+    if blank := BLANK_LINE.match(raw, start, end):
+        return (), blank.end()
+    window_end = min(end, start + SECTION_BYTES)
+    ending = END_OF_SECTION.search(raw, start, window_end)
+    block = raw[start : ending.start() + 1 if ending else window_end].decode("latin_1")
+    headers: list[Header] = []
+    at = 0
+    while at < len(block):
+        field = FIELD.match(block, at)
+        if not field:
+            if LOOKS_LIKE_A_FIELD.search(block, at):
+                line = block.count("\n", 0, at) + 1
+                raise Refused(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
+            return tuple(headers), start + at
+        headers.append(Header(field[1], field_value(field[2])))
+        at = field.end()
+    if len(headers) > SECTION_FIELDS or (not ending and window_end < end):
+        raise Refused(HEADERS_TOO_BIG)
+    return tuple(headers), ending.end() if ending else window_end
+
+
+def field_value(value: str) -> str:
+    """The text of a field's octets, given as Latin-1."""
+    if "\n" in value:
+        value = FOLD.sub("", value)
+    if not value.isascii():
+        value = charsets.utf_8_or_windows_1252(value.encode("latin_1"))
+    return one_line(value.strip())

@@ -1,0 +1,137 @@
+"""The tree of a message's parts, as places in its octets (RFC 2046 §5.1).
+
+Written for hostile messages too: it goes ten levels deep, gives up on too many parts or lines that look like
+boundaries, and copies no body. Every decision about what a part is good for is made elsewhere.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from smtpgw.mime import fields, parameters
+from smtpgw.mime.fields import Header
+from smtpgw.mime.words import decoded
+from smtpgw.replies import BAD_STRUCTURE, Refused
+
+DEPTH = 10  # multiparts in each other
+PARTS = 1000
+BOUNDARY_LINES = 100_000  # and whatever begins like one
+
+TEXT = "text/plain"  # RFC 2045 §5.2
+IN_A_DIGEST = "message/rfc822"  # RFC 2046 §5.1.5
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A message or a part of one: `raw[start:end]` is its body."""
+
+    headers: tuple[Header, ...]
+    type: str  # "text/plain", lower case
+    parameters: Mapping[str, str]  # of Content-Type
+    disposition: str  # "attachment", lower case; "" where there is none
+    file_name: str  # as its author named it; "" where there is none
+    encoding: str  # Content-Transfer-Encoding, lower case
+    raw: bytes
+    start: int
+    end: int
+    children: list["Part"]
+
+    @property
+    def body(self) -> bytes:
+        return self.raw[self.start : self.end]
+
+    def header(self, name: str) -> str:
+        """The value of the first field of that name, which is given in lower case; "" where there is none."""
+        return next((header.value for header in self.headers if header.name.lower() == name), "")
+
+
+def tree(raw: bytes) -> Part:
+    """Read a whole message.
+
+    Raises:
+        Refused: BAD_STRUCTURE, HEADERS_TOO_BIG.
+    """
+    return Reader(raw).part(fields.message_start(raw), len(raw), TEXT, 0)
+
+
+class Reader:
+    """Reads the parts of one message, and counts what a hostile one has too much of."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.parts = 0
+        self.boundary_lines = 0
+
+    def part(self, start: int, end: int, default_type: str, depth: int) -> Part:
+        self.parts += 1
+        if self.parts > PARTS:
+            raise Refused(BAD_STRUCTURE.filled(why=f"it has more than {PARTS} parts"))
+        headers, body = fields.section(self.raw, start, end)
+        part = described(headers, default_type, self.raw, body, end)
+        if part.type.startswith("multipart/"):
+            if depth == DEPTH:
+                raise Refused(BAD_STRUCTURE.filled(why=f"its parts are nested more than {DEPTH} levels deep"))
+            part.children = self.children(part, depth + 1)
+        return part
+
+    def children(self, part: Part, depth: int) -> list[Part]:
+        boundary = part.parameters.get("boundary", "").rstrip().encode()
+        default_type = IN_A_DIGEST if part.type == "multipart/digest" else TEXT
+        places = list(self.places(boundary, part.start, part.end)) if boundary else []
+        if not places and self.raw[part.start : part.end].strip():
+            raise Refused(BAD_STRUCTURE.filled(why=f"a {part.type} without the boundary it declares"))
+        return [self.part(start, end, default_type, depth) for start, end in places]
+
+    def places(self, boundary: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where each part begins and ends. What comes before the first and after the last is nobody's (§5.1.1).
+
+        Parts that follow the closing line count, where the boundary is used again: a program that gives two multiparts
+        of one message the same boundary would lose its attachments otherwise.
+        """
+        opened = -1
+        for line, after, is_closing in self.boundary_lines_of(boundary, start, end):
+            if opened >= 0:
+                yield opened, max(opened, self.before_line_end(line))
+            opened = -1 if is_closing else after
+        if opened >= 0:
+            yield opened, end
+
+    def boundary_lines_of(self, boundary: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """Beginning of each boundary line, beginning of the next line, and whether it is the closing one.
+
+        A line must hold nothing else: one boundary may be the beginning of another.
+        """
+        raw, delimiter = self.raw, b"--" + boundary
+        line = start if raw.startswith(delimiter, start, end) else raw.find(b"\n" + delimiter, start, end) + 1
+        while line:
+            self.boundary_lines += 1
+            if self.boundary_lines > BOUNDARY_LINES:
+                raise Refused(BAD_STRUCTURE.filled(why="it has too many lines that look like boundaries"))
+            after = raw.find(b"\n", line + len(delimiter), end) + 1 or end
+            rest = raw[line + len(delimiter) : after].strip()
+            if rest in (b"", b"--"):
+                yield line, after, bool(rest)
+            line = raw.find(b"\n" + delimiter, after - 1, end) + 1
+
+    def before_line_end(self, line: int) -> int:
+        """RFC 2046 §5.1.1: the line end before a boundary belongs to the boundary."""
+        return line - 2 if self.raw[line - 2 : line - 1] == b"\r" else line - 1
+
+
+def described(headers: tuple[Header, ...], default_type: str, raw: bytes, start: int, end: int) -> Part:
+    part = Part(headers, default_type, {}, "", "", "", raw, start, end, [])
+    named: Mapping[str, str] = {}
+    type_ = ""
+    for header in reversed(headers):  # of a field that is repeated, the first counts
+        match header.name.lower():
+            case "content-type":
+                type_, part.parameters = parameters.parsed(header.value)
+            case "content-disposition":
+                part.disposition, named = parameters.parsed(header.value)
+            case "content-transfer-encoding":
+                part.encoding = header.value.partition(";")[0].strip().lower()
+    part.file_name = decoded(named.get("filename") or part.parameters.get("name", "")).strip()
+    if type_.count("/") == 1 and not type_.startswith("/") and not type_.endswith("/"):
+        part.type = type_
+    elif part.file_name:
+        part.type = "application/octet-stream"
+    return part

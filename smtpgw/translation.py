@@ -1,0 +1,176 @@
+"""A Message and what its control headers decided, as the body of the API's request (POST /v2/emails). Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.utils import formataddr
+from typing import Any
+from urllib.parse import quote
+
+import idna
+import orjson
+
+from smtpgw.dialects import Options
+from smtpgw.message import Header, Message
+from smtpgw.mime.addresses import NoMailbox, mailboxes
+from smtpgw.mime.words import encoded, encoded_words
+from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused
+
+NO_SUBJECT = "(no subject)"  # the API wants at least one character
+NO_TEXT = " "
+
+# Delivered as they are. Everything else that does not begin with X- has its place elsewhere in the request, would
+# break when the API writes the message anew (signatures, Content-*), or speaks of another transmission (Received).
+DELIVERED = frozenset(
+    {
+        "accept-language", "archived-at", "auto-submitted", "comments", "disposition-notification-to", "feedback-id",
+        "importance", "in-reply-to", "keywords", "list-archive", "list-help", "list-id", "list-owner", "list-post",
+        "list-subscribe", "list-unsubscribe", "list-unsubscribe-post", "organization", "precedence", "priority",
+        "references", "reply-to", "return-receipt-to", "sensitivity", "thread-index", "thread-topic", "user-agent",
+    }
+)  # fmt: skip
+# Not delivered although they begin with X-: what other servers noted, and what tells of the web server behind a form.
+NOT_DELIVERED = frozenset(
+    {
+        "x-antiabuse", "x-authenticated-sender", "x-google-dkim-signature", "x-keywords", "x-original-to",
+        "x-originating-ip", "x-php-originating-script", "x-php-script", "x-received", "x-sender", "x-source",
+        "x-source-args", "x-source-dir", "x-status", "x-uid",
+    }
+)  # fmt: skip
+NOT_DELIVERED_PREFIXES = ("x-spam-", "x-virus-", "x-ms-exchange-", "x-google-", "x-gm-")
+# Not delivered, and nothing to tell of: they are in other fields of the request, or are made anew.
+EXPECTED = frozenset({"bcc", "date", "from", "message-id", "mime-version", "subject", "to"})
+ADDRESSES = frozenset({"reply-to", "disposition-notification-to", "return-receipt-to"})
+BULK = frozenset({"bulk", "list", "junk"})  # values of Precedence
+URL_CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
+
+
+@dataclass(frozen=True, slots=True)
+class EmailRequest:
+    """The requests for one message, alike but for the recipient."""
+
+    account_id: int | None  # the sub-account to act for
+    notes: tuple[str, ...]  # names of headers that are not delivered, for the log
+    rest: bytes = field(repr=False)  # encoded once: everything after the recipient
+
+    def body_for(self, recipient: str) -> bytes:
+        """The JSON body of the request for one recipient."""
+        return b"".join((b'{"email":', orjson.dumps(recipient), self.rest))
+
+
+def translate(
+    message: Message, options: Options, sender_id: str, list_id: int | None, default_type: str
+) -> EmailRequest:
+    """The requests that a message becomes.
+
+    Args:
+        message: as parsed.
+        options: what its control headers decided.
+        sender_id: of the confirmed sender, as the API knows it.
+        list_id: the list whose contacts the recipients are, if there is one.
+        default_type: "marketing" or "transactional", of a message that does not say which it is.
+
+    Raises:
+        Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered.
+    """
+    notes: list[str] = []
+    headers = [*delivered(message.headers, options.consumed, notes), *options.extra_headers]
+    request: dict[str, Any] = {
+        "sender": sender(message, sender_id),
+        "content": content(message, options, default_type),
+    }
+    optional: dict[str, Any] = {
+        "list_id": list_id,
+        "tags": list(options.tags),
+        "tracking": dict(options.tracking),
+        "additional_headers": [{"name": header.name, "value": header.value} for header in headers],
+        "attachment": [
+            {"filename": file.filename, "type": file.type, "content": file.content} for file in message.attachments
+        ],
+    }
+    request.update({name: value for name, value in optional.items() if value})
+    return EmailRequest(options.account_id, tuple(notes), b"," + orjson.dumps(request)[1:])
+
+
+def sender(message: Message, sender_id: str) -> dict[str, str]:
+    if message.author and message.author.name:
+        return {"id": sender_id, "name": message.author.name}
+    return {"id": sender_id}
+
+
+def content(message: Message, options: Options, default_type: str) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "subject": message.subject or NO_SUBJECT,
+        "type": options.type or ("marketing" if is_bulk(message) else default_type),
+        "encoding": "utf-8",
+    }
+    if options.template_id is not None:
+        said["template"] = {"id": options.template_id}
+    if message.html:
+        said["html"] = message.html
+    if message.text:
+        said["text"] = message.text
+    elif not message.html and options.template_id is None:
+        said["text"] = NO_TEXT
+    return said
+
+
+def is_bulk(message: Message) -> bool:
+    """Whether a message says that it goes to many: RFC 2369, RFC 2919, and the old Precedence (RFC 2076 §3.9)."""
+    for header in message.headers:
+        name = header.name.lower()
+        if name in ("list-unsubscribe", "list-id") or (name == "precedence" and header.value.lower() in BULK):
+            return True
+    return False
+
+
+def delivered(headers: tuple[Header, ...], consumed: frozenset[str], notes: list[str]) -> Iterator[Header]:
+    """The headers for the recipient, in ASCII. Of Reply-To and List-* fields the first counts (RFC 5322 §3.6)."""
+    seen: set[str] = set()
+    for header in headers:
+        name = header.name.lower()
+        if name in consumed or not header.value:
+            continue
+        if not is_delivered(name):
+            if name not in EXPECTED and not name.startswith("content-"):
+                notes.append(f"{header.name} not delivered")
+        elif name in seen and (name == "reply-to" or name.startswith("list-")):
+            notes.append(f"repeated {header.name} not delivered")
+        else:
+            seen.add(name)
+            yield header if header.value.isascii() else Header(header.name, in_ascii(name, header))
+
+
+def is_delivered(name: str) -> bool:
+    if name.startswith("x-"):
+        return name not in NOT_DELIVERED and not name.startswith(NOT_DELIVERED_PREFIXES)
+    return name in DELIVERED
+
+
+def in_ascii(name: str, header: Header) -> str:
+    """The value of a header that came in eight bits, which RFC 6532 allows and the recipient's server may not."""
+    if name in ADDRESSES:
+        return addresses_in_ascii(header)
+    if name.startswith("list-") and name != "list-id":
+        return quote(header.value, safe=URL_CHARACTERS)  # RFC 2369 §2: they hold addresses in angle brackets
+    return encoded(header.value)
+
+
+def addresses_in_ascii(header: Header) -> str:
+    try:
+        found = mailboxes(header.value)
+    except NoMailbox:
+        return encoded(header.value)
+    return ", ".join(mailbox_in_ascii(header.name, mailbox.name, mailbox.address) for mailbox in found)
+
+
+def mailbox_in_ascii(header: str, name: str, address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    if not local.isascii():
+        raise Refused(UNSUPPORTED_HEADER.filled(header=header, what=f"the mailbox name of {address}"))
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            raise Refused(BAD_HEADER_VALUE.filled(header=header, why=f"{domain} is no domain")) from None
+    address = local + at + domain
+    return formataddr((name, address)) if name.isascii() else f"{encoded_words(name)} <{address}>"
