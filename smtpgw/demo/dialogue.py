@@ -1,0 +1,74 @@
+"""An SMTP client that shows what it says and hears, but no credentials and not the whole message."""
+
+import base64
+import smtplib
+import ssl
+from typing import Any
+
+from smtpgw.terminal import CYAN, DIM, GREEN, RED, say
+
+TIMEOUT_SECONDS = 60.0  # longer than the gateway takes for one message
+MESSAGE_LINES_SHOWN = 8
+
+
+class Dialogue(smtplib.SMTP):
+    """smtplib's client, with each command and reply on the screen as `C:` and `S:` lines.
+
+    `last_reply` is the last reply, code and text. Raises smtplib.SMTPException and OSError, as its parent does.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.last_reply = (0, "")
+        self.message_shown = ""
+        # An address literal (RFC 5321 §4.1.3): looking up our own name can take seconds, and gives no better one.
+        super().__init__(host, port, local_hostname="[127.0.0.1]", timeout=TIMEOUT_SECONDS)
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        shown = "PLAIN (user name and password in base64)" if cmd == "AUTH" else args
+        say(f"C: {cmd.upper()} {shown}".rstrip(), CYAN)
+        super().putcmd(cmd, args)
+
+    def getreply(self) -> tuple[int, bytes]:
+        code, text = super().getreply()
+        self.last_reply = (code, text.decode("ascii", "replace"))
+        *others, last = self.last_reply[1].split("\n")
+        for line in others:
+            say(f"S: {code}-{line}", GREEN)
+        say(f"S: {code} {last}", GREEN if code < 400 else RED)
+        if code == 354:
+            say(self.message_shown, CYAN)
+        return code, text
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """EHLO, STARTTLS and EHLO again, as what was said before TLS counts no more (RFC 3207 §4.2).
+
+        Raises:
+            smtplib.SMTPException: when the server will not.
+            ssl.SSLError: when its certificate is not what it should be.
+        """
+        self.ehlo()
+        self.starttls(context=context)
+        if isinstance(self.sock, ssl.SSLSocket):
+            say(f"   ({self.sock.version()}; the certificate is verified)", DIM)
+        self.ehlo()
+
+    def log_in(self, user: str, password: str) -> bool:
+        """AUTH PLAIN in one command (RFC 4954 §4, RFC 4616). smtplib's own takes no password outside ASCII."""
+        secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
+        return self.docmd("AUTH", f"PLAIN {secret}")[0] == 235
+
+    def submit(self, sender: str, recipient: str, raw: bytes) -> bool:
+        """MAIL, RCPT and DATA; whether the message was accepted. `last_reply` is what decided it."""
+        if self.mail(sender, [f"SIZE={len(raw)}"])[0] != 250 or self.rcpt(recipient)[0] != 250:
+            return False
+        try:
+            return self.data(raw)[0] == 250
+        except smtplib.SMTPDataError:  # anything but 354
+            return False
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        lines = msg.decode("ascii", "replace").splitlines()
+        shown = [f"C: {line}" for line in lines[:MESSAGE_LINES_SHOWN]]
+        shown += [f"C: … {len(lines) - len(shown)} more lines, {len(msg):,} octets in all …", "C: ."]
+        self.message_shown = "\n".join(shown)
+        return super().data(msg)
