@@ -43,7 +43,7 @@ def ask_password(user: str) -> str:
         return password
     if not sys.stdin.isatty():
         raise NoPassword(f"set {PASSWORD_VARIABLE}, or run this on a terminal and type the password")
-    return getpass.getpass(f"Password of {user}: ")
+    return getpass.getpass(f"Password, or access token, of {user}: ")
 
 
 def shortened(value: Any) -> Any:
