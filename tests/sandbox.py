@@ -4,11 +4,13 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 
+ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
 STOP_SECONDS = 10
 
@@ -30,7 +32,10 @@ class Sandbox:
         self.url = f"http://127.0.0.1:{self.port}"
         arguments = ["--bind", f"127.0.0.1:{self.port}", "--latency-ms", str(latency_ms)]
         self.process = subprocess.Popen(  # what it says on standard error is the test run's to show
-            [sys.executable, "-m", "smtpgw.sandbox.server", *arguments], stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "smtpgw.sandbox.server", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy stands between
@@ -79,12 +84,11 @@ class Sandbox:
         return revoked
 
     def clear(self) -> None:
-        """Forget emails, ledger, calls and faults; tokens and senders stay."""
-        for what in ("emails", "calls", "faults"):
-            self._call("DELETE", what)
+        """As when it started, but the tokens that were issued stay: a gateway stays logged in."""
+        self._call("DELETE", "", {"keep_tokens": True})
 
     def reset(self) -> None:
-        """As when it started: tokens that were issued are gone, too."""
+        """As when it started: the tokens that were issued are gone, too."""
         self._call("DELETE", "")
 
     def stop(self) -> int:

@@ -295,3 +295,16 @@ def test_controls_take_json_that_says_so(api, path):
     assert answer.status_code == 422
     assert api.http.post(f"/_sandbox/{path}", json={"surprise": 1}).status_code == 422
     assert api.http.get("/_sandbox/faults").json == []
+
+
+def test_clearing_keeps_who_is_logged_in(api):
+    api.submitted()
+    token = api.log_in().json["access_token"]
+    api.http.post("/_sandbox/tokens", json={"expires_in": 1})
+    api.http.post("/_sandbox/faults", json={"status": 500})
+    api.http.delete("/_sandbox/tokens?kind=long_lived")
+    api.http.delete("/_sandbox?keep_tokens=true")
+    assert api.http.get("/_sandbox/emails").json == api.http.get("/_sandbox/faults").json == []
+    assert api.http.get("/lists", headers=bearer(token)).status_code == 200
+    assert api.get("/lists").status_code == 200
+    assert api.log_in().json["expires_in"] == 3600

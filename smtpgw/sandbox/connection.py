@@ -77,8 +77,8 @@ def wait_until_left(client: socket.socket) -> Iterator[bytes]:
 
 def drip(body: bytes, wait_seconds: float) -> Iterator[bytes]:
     for place in range(len(body)):
+        yield body[place : place + 1]  # the headers go with the first octet, at once
         time.sleep(wait_seconds)
-        yield body[place : place + 1]
 
 
 def cut_short(body: bytes) -> Iterator[bytes]:

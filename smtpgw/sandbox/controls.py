@@ -50,6 +50,10 @@ class TokenLife(Control):
     expires_in: Annotated[float | None, Field(gt=0)]  # seconds; null for as long as is usual
 
 
+class ResetQuery(Control):
+    keep_tokens: bool = False  # those that were issued
+
+
 class RevokeQuery(Control):
     account_id: int | None = None
     kind: Literal["access", "refresh", "long_lived"] | None = None
@@ -91,7 +95,10 @@ class Controls:
         return controls
 
     def reset(self) -> Response:
-        self._state.reset()
+        if read(ResetQuery, request.args, "query").keep_tokens:
+            self._state.clear()
+        else:
+            self._state.reset()
         return as_json({})
 
     def emails(self) -> Response:

@@ -56,6 +56,8 @@ class Interception:
         return [sender.email for sender in found if sender]
 
     def finish(self, answer: Response) -> Response:
+        if "endpoint" not in g:
+            return answer  # refused before it came here
         g.endpoint.own.add(time.perf_counter() - g.started)
         rule: Rule | None = g.rule
         if rule:

@@ -4,6 +4,7 @@ Importing this module patches nothing and imports no web framework; `main` patch
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ def serve(address: Bind, latency_ms: int) -> int:
     try:
         server.start()
     except OSError as problem:
-        return cannot_start(f"cannot listen on {address}: {problem.strerror}")
+        return cannot_start(f"cannot listen on {address}: {os.strerror(problem.errno or 0)}")
     sys.stdout.write(start_line(address))
     sys.stdout.flush()
     stopped.wait()

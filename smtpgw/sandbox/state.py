@@ -17,8 +17,13 @@ class State:
 
     def reset(self) -> None:
         """As when it started."""
-        self.directory = Directory(ACCOUNTS)
         self.tokens = Tokens(ACCOUNTS)
+        self.clear()
+
+    def clear(self) -> None:
+        """As when it started, but whoever is logged in stays so."""
+        self.tokens.restore()
+        self.directory = Directory(ACCOUNTS)
         self.emails = Emails()
         self.ledger = Ledger()
         self.faults = Faults()

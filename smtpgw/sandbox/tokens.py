@@ -25,10 +25,15 @@ class Tokens:
     """The tokens there are. `lifetime_seconds`, when set, is the life of every access token issued from then on."""
 
     def __init__(self, accounts: Iterable[Account], clock: Callable[[], float] = time.monotonic) -> None:
+        self._accounts = tuple(accounts)
         self._clock = clock
-        self.lifetime_seconds: float | None = None
-        self._long_lived = {a.access_token: Grant(a.id, "long_lived") for a in accounts if a.access_token}
         self._issued: OrderedDict[str, Grant] = OrderedDict()
+        self.restore()
+
+    def restore(self) -> None:
+        """Undo what tests did: the usual lifetime, and every long-lived token valid. Issued tokens stay."""
+        self.lifetime_seconds: float | None = None
+        self._long_lived = {a.access_token: Grant(a.id, "long_lived") for a in self._accounts if a.access_token}
 
     def issue(self, account_id: int, asked_seconds: int | None = None) -> tuple[str, str, float]:
         """A new access token, its refresh token, and the seconds the access token lives."""
