@@ -10,8 +10,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 
+from tests.gateway import SENDER as FROM
+
 FROM_NAME = "Zoë Müller"
-FROM = "sender@cakemail.example"
 SUBJECT = "Grüße aus Köln 🎉"
 TEXT = "Grüße aus Köln,\n\nhier ist der Überblick.\n.Diese Zeile beginnt mit einem Punkt.\n\nZoë\n"
 HTML = "<html><body><p>Grüße aus <b>Köln</b>,</p>\n<p>hier ist der Überblick.</p></body></html>\n"

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.gateway import free_port
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
@@ -115,8 +116,3 @@ class Postfix:
     def log(self) -> str:
         read = subprocess.run([*AS_ROOT, "cat", self.folder / "mail.log"], capture_output=True, text=True)
         return read.stdout + read.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
