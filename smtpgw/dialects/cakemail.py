@@ -64,7 +64,14 @@ CAKEMAIL = Dialect(
         Row("x-tags", "welcome,fr", MAP, "tags", "accents and spaces are made to fit", comma_separated_tags),
         Row("x-group-id", "7", MAP, "tags", "as the tag group-7", group),
         Row("x-account-id", "99", MAP, "account_id", "REFUSE when not a whole number", whole_number("account_id")),
-        Row("x-email-api-enabled", "true", STRIP, "", "the message is marketing if nothing says otherwise", enabled),
+        Row(
+            "x-email-api-enabled",
+            "true",
+            MAP,
+            "content.type",
+            "marketing, where nothing else says which; STRIP when not true",
+            enabled,
+        ),
     ),
     notes=("These headers win over those of any other provider.",),
 )

@@ -10,7 +10,7 @@ FRAMEWORKS = Dialect(
         Row("X-Tag", "password-reset", MAP, "tags", "accents and spaces are made to fit", tags),
         Row(
             "X-Metadata-*",
-            "X-Metadata-Client-ID: 12345",
+            "12345",
             STRIP_WARN,
             "X-Metadata-…",
             "metadata; delivered only where the operator says so",

@@ -46,7 +46,7 @@ POSTMARK = Dialect(
         ),
         Row(
             "X-PM-Metadata-*",
-            "X-PM-Metadata-client-id: 12345",
+            "12345",
             STRIP_WARN,
             "X-Metadata-…",
             "metadata; a header only where the operator says so",

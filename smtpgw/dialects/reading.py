@@ -66,28 +66,29 @@ class Reading:
         raise HeaderRefused(reply, Finding(self.dialect, self.header, Verdict.REFUSE, why[:300]))
 
     def decide(self, **fields: Any) -> None:
-        """Fields of `Options`, and of its tracking. Whatever was decided before stands."""
-        overruled = [self.decided_by[name] for name in fields if name in self.decided]
+        """Fields of `Options`, or of its tracking. Whatever was decided before stands."""
+        overruled = {self.decided_by[name] for name, value in fields.items() if self.decided.get(name, value) != value}
         for name, value in fields.items():
-            self.decided.setdefault(name, value)
-            self.decided_by.setdefault(name, self.header)
+            if name not in self.decided:
+                self.decided[name], self.decided_by[name] = value, self.header
         said = ", ".join(f"{name} {values.as_text(value)}" for name, value in fields.items())
         if overruled:
-            self.found(Verdict.STRIP_WARN, f"{said}; already decided by {overruled[0]}")
+            self.found(Verdict.STRIP_WARN, f"{said}: {', '.join(sorted(overruled))} came first")
         else:
             self.found(Verdict.MAP, said)
 
     def add_tags(self, texts: Sequence[str]) -> None:
-        """Never refuses a message: tags are made to fit, and what was changed is told."""
-        said = []
+        """Never refuses a message: tags are made to fit, and what was changed or dropped is told."""
+        said, dropped = [], []
         for text in texts:
             tag = values.tag(text)
-            if tag and len(self.tags) < MAX_TAGS:
+            if tag and (tag in self.tags or len(self.tags) < MAX_TAGS):
                 self.tags[tag] = None
                 said.append(tag if tag == text else f"{text} → {tag}")
             else:
-                said.append(f"{text} dropped")
-        self.found(Verdict.MAP if said else Verdict.STRIP, "; ".join(said))
+                dropped.append(f"{text} dropped")
+        verdict = Verdict.STRIP_WARN if dropped else Verdict.MAP if said else Verdict.STRIP
+        self.found(verdict, "; ".join(dropped + said))
 
     def add_metadata(self, pairs: Mapping[str, Any]) -> None:
         for key, value in pairs.items():
