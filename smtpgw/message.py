@@ -84,12 +84,10 @@ def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
 
 def with_inline_images(html: str | None, reading: Reading, inline_images: str) -> str | None:
     """`html` with the images it refers to, which are no files any more."""
-    referred = inline.references(html) if html and any(inline.content_id(part) for part in reading.files) else {}
-    images = {
-        inline.content_id(part): part
-        for part in reading.files
-        if inline.content_id(part) in referred and inline.image_type(part)
-    }
+    images = {inline.content_id(part): part for part in reading.files if inline.image_type(part)}
+    images.pop("", None)
+    referred = inline.references(html, images) if html and images else {}
+    images = {name: images[name] for name in referred}
     if not images or html is None:
         return html
     if inline_images == "refuse":

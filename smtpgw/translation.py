@@ -17,6 +17,7 @@ from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused
 
 NO_SUBJECT = "(no subject)"  # the API wants at least one character
 NO_TEXT = " "
+NOBODY = b'{"email":""'
 
 # Delivered as they are. Everything else that does not begin with X- has its place elsewhere in the request, would
 # break when the API writes the message anew (signatures, Content-*), or speaks of another transmission (Received).
@@ -50,11 +51,12 @@ class EmailRequest:
 
     account_id: int | None  # the sub-account to act for
     notes: tuple[str, ...]  # names of headers that are not delivered, for the log
-    rest: bytes = field(repr=False)  # encoded once: everything after the recipient
+    template: bytes = field(repr=False)  # the JSON, encoded once, with an empty recipient
 
     def body_for(self, recipient: str) -> bytes:
         """The JSON body of the request for one recipient."""
-        return b"".join((b'{"email":', orjson.dumps(recipient), self.rest))
+        after = memoryview(self.template)[len(NOBODY) :]  # of megabytes of attachments, one copy is made and not two
+        return b"".join((b'{"email":', orjson.dumps(recipient), after))
 
 
 def translate(
@@ -75,6 +77,7 @@ def translate(
     notes: list[str] = []
     headers = [*delivered(message.headers, options.consumed, notes), *options.extra_headers]
     request: dict[str, Any] = {
+        "email": "",
         "sender": sender(message, sender_id),
         "content": content(message, options, default_type),
     }
@@ -88,7 +91,7 @@ def translate(
         ],
     }
     request.update({name: value for name, value in optional.items() if value})
-    return EmailRequest(options.account_id, tuple(notes), b"," + orjson.dumps(request)[1:])
+    return EmailRequest(options.account_id, tuple(notes), orjson.dumps(request))
 
 
 def sender(message: Message, sender_id: str) -> dict[str, str]:

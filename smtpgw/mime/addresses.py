@@ -11,7 +11,7 @@ LENGTH = 8192  # of a field; a person's name and address need a hundredth of it
 TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<word>=\?[^?\s]+\?[bBqQ]\?[^?]*\?=)"
-    r"|(?P<quoted>\"(?:[^\"\\]|\\.)*\"?)"
+    r"|(?P<quoted>\"(?:[^\"\\]|\\.)*+\"?)"
     r"|(?P<angle><[^<>]*>?)"
     r"|(?P<special>[,;:()])"
     r"|(?P<atom>[^\s,;:()<\"]+)"
@@ -84,7 +84,7 @@ def with_their_commas(items: list[Item]) -> list[Item]:
 
 def unquoted(phrase: str) -> str:
     """A display name without the quotes that hold all or a part of it."""
-    return re.sub(r"\"((?:[^\"\\]|\\.)*)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
+    return re.sub(r"\"((?:[^\"\\]|\\.)*+)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
 
 
 class Reader:

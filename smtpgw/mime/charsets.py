@@ -5,6 +5,7 @@ Windows really wrote. Codecs come from a table made once; a client's label is ne
 which would import modules by that name and knows codecs that are no charsets.
 """
 
+import codecs
 import encodings.aliases
 import functools
 import re
@@ -48,6 +49,11 @@ MORE_LABELS = {
 }
 NO_CHARSETS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs"}
 UTF_7 = "utf_7"  # the one codec here that makes lone surrogates, which no JSON can carry
+# Five octets have no character in windows-1252; the Encoding Standard leaves them the control characters they are.
+WINDOWS_1252_CHARACTERS = "".join(
+    chr(octet) if octet in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes([octet]).decode(WINDOWS_1252)
+    for octet in range(256)
+)
 META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 META_BYTES = 1024  # HTML §4.2.5.4: the declaration stands within these
 
@@ -59,8 +65,8 @@ def plain_label(label: str) -> str:
 def codecs_by_label() -> dict[str, str]:
     named = {**encodings.aliases.aliases, **{codec: codec for codec in encodings.aliases.aliases.values()}}
     named = {label: codec for label, codec in named.items() if codec not in NO_CHARSETS}
-    codecs = {plain_label(label): codec for label, codec in (named | MORE_LABELS).items()}
-    return {label: SUPERSETS.get(codec, codec) for label, codec in codecs.items()}
+    labelled = {plain_label(label): codec for label, codec in (named | MORE_LABELS).items()}
+    return {label: SUPERSETS.get(codec, codec) for label, codec in labelled.items()}
 
 
 CODECS = codecs_by_label()
@@ -109,26 +115,16 @@ def utf_8_or_windows_1252(octets: bytes) -> str:
 
 
 def windows_1252(octets: bytes) -> str:
-    try:
-        return octets.decode(WINDOWS_1252)
-    except UnicodeDecodeError:
-        return octets.decode("latin_1").translate(C1_AS_WINDOWS_1252)
-
-
-# Five octets have no character in windows-1252; the Encoding Standard leaves them the control characters they are.
-C1_AS_WINDOWS_1252 = {
-    octet: bytes([octet]).decode(WINDOWS_1252)
-    for octet in range(0x80, 0xA0)
-    if octet not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
-}
+    return codecs.charmap_decode(octets, "strict", WINDOWS_1252_CHARACTERS)[0]
 
 
 def mistaken(octets: bytes, codec: str) -> str:
     """Text of octets that are not what they are said to be."""
     if codec == UTF_8:
-        decoded = octets.decode(UTF_8, "replace")
         # Where none of it is UTF-8, the program writes another charset and puts the same label on all of its mail.
-        return windows_1252(octets) if decoded.replace("\ufffd", "").isascii() else decoded
+        if octets.decode(UTF_8, "ignore").isascii():
+            return windows_1252(octets)
+        return octets.decode(UTF_8, "replace")
     if not octets.isascii():  # charsets of seven bits would pass for UTF-8, escape sequences and all
         try:
             return octets.decode(UTF_8)

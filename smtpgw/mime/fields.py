@@ -10,7 +10,7 @@ from smtpgw.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, Refused
 SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
 SECTION_FIELDS = 1000
 
-FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
+FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*+)(?:\n|\Z)")
 LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  # and not like "https://"
 FOLD = re.compile(r"\r*\n")  # RFC 5322 §2.2.3: the white space after it stays
 BLANK_LINE = re.compile(rb"\r*\n")
@@ -50,7 +50,10 @@ def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
         return (), blank.end()
     window_end = min(end, start + SECTION_BYTES)
     ending = END_OF_SECTION.search(raw, start, window_end)
+    is_whole = bool(ending) or window_end == end
     block = raw[start : ending.start() + 1 if ending else window_end].decode("latin_1")
+    if not is_whole:
+        block = block[: block.rfind("\n") + 1] or block
     headers: list[Header] = []
     at = 0
     while at < len(block):
@@ -60,9 +63,11 @@ def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
                 line = block.count("\n", 0, at) + 1
                 raise Refused(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
             return tuple(headers), start + at
+        if len(headers) == SECTION_FIELDS:
+            raise Refused(HEADERS_TOO_BIG)
         headers.append(Header(field[1], field_value(field[2])))
         at = field.end()
-    if len(headers) > SECTION_FIELDS or (not ending and window_end < end):
+    if not is_whole:
         raise Refused(HEADERS_TOO_BIG)
     return tuple(headers), ending.end() if ending else window_end
 

@@ -5,7 +5,8 @@ Thunderbird and others; not by Gmail and Outlook.
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from urllib.parse import unquote
 
 from smtpgw.mime import transfer
@@ -30,12 +31,13 @@ def content_id(part: Part) -> str:
     return part.header("content-id").strip().removeprefix("<").removesuffix(">").strip()
 
 
-def references(html: str) -> dict[str, int]:
-    """How often the HTML refers to each Content-ID."""
-    found: dict[str, int] = {}
+def references(html: str, names: Collection[str]) -> Counter[str]:
+    """How often the HTML refers to each Content-ID that there is."""
+    found = Counter[str]()
     for reference in REFERENCE.finditer(html):
         name = unquote(reference[1])  # RFC 2392 §2
-        found[name] = found.get(name, 0) + 1
+        if name in names:
+            found[name] += 1
     return found
 
 
@@ -56,7 +58,7 @@ def embedded(html: str, images: Mapping[str, Part]) -> str:
         name: f"data:{image_type(part)};base64,{transfer.base64_content(part.body, part.encoding)}"
         for name, part in images.items()
     }
-    size = sum(count * len(addresses.get(name, "")) for name, count in references(html).items())
+    size = sum(count * len(addresses[name]) for name, count in references(html, addresses).items())
     longest = max(EMBEDDED_CHARACTERS, *(len(part.raw) for part in images.values()))
     if size > longest:
         raise Refused(UNSUPPORTED_PART.filled(what=f"HTML that shows inline images of {size} characters in all"))

@@ -9,7 +9,7 @@ from smtpgw.mime import charsets
 from smtpgw.mime.words import one_line
 
 FIRST = re.compile(r"[^;\s(\"]*")
-PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;]*))")
+PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;]*))")
 # Only these two: Windows programs put whole paths here, and their backslashes are no quoting (against RFC 822 §3.4.4).
 QUOTED_PAIR = re.compile(r"\\([\"\\])")
 SECTION = re.compile(r"([^*]+)(?:\*([0-9]{1,6}))?(\*)?")  # RFC 2231 §3 and §4: name*0*, name*1, name*
