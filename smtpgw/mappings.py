@@ -110,7 +110,8 @@ def parsed(path: str) -> yaml.Node | None:
         raise MappingsError([f"{path}: is not UTF-8"]) from None
     except yaml.MarkedYAMLError as problem:
         at = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        raise MappingsError([f"{path}:{at}: not YAML: {problem.problem}"]) from None
+        said = ", ".join(filter(None, (problem.context, problem.problem)))
+        raise MappingsError([f"{path}:{at}: not YAML: {said}"]) from None
     except yaml.YAMLError as problem:
         raise MappingsError([f"{path}: not YAML: {' '.join(str(problem).split())}"]) from None
 
