@@ -54,12 +54,12 @@ def test_the_list_is_searched(api):
     assert "No email matches" in api.http.get("/?q=nothing").text
 
 
-def test_a_status_that_is_no_acceptance_and_active_faults_are_shown(api):
+def test_a_status_that_is_no_acceptance_and_faults_are_shown(api):
     api.http.post("/_sandbox/faults", json={"kind": "rejected"})
     email_id = api.submitted()
     page = api.http.get("/").text
     assert '<span class="chip bad">rejected</span>' in page
-    assert "1 fault active" in page
+    assert "1 fault set" in page
     assert ">rejected</span>" in api.http.get(f"/emails/{email_id}").text
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import time
+import tracemalloc
 
 import pytest
 
@@ -156,6 +157,19 @@ def test_ledger_outlives_emails_and_has_a_bound():
         ledger.accept(kept(number))
     assert [entry.ids for entry in ledger] == [["id-2"], ["id-3", "id-3"]]
     assert (ledger.total, ledger.duplicates, ledger.forgotten) == (4, 1, 1)
+
+
+def test_an_entry_of_the_ledger_is_small():
+    ledger = Ledger()
+    emails = [kept(number, subject=f"Message {number} of a load test", tags=("load",)) for number in range(2000)]
+    tracemalloc.start()
+    try:
+        for email in emails:
+            ledger.accept(email)
+        octets, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert octets / len(emails) < 600
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------

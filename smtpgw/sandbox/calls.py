@@ -34,7 +34,7 @@ class Endpoint:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     own: Durations = field(default_factory=Durations)  # of work, waits left out
-    total: Durations = field(default_factory=Durations)  # from the first octet of the request to the answer
+    total: Durations = field(default_factory=Durations)  # from the head of the request to the answer
     under_way: int = 0
     most_under_way: int = 0
 
