@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import requests
@@ -43,9 +44,13 @@ def test_it_ends_at_once_with_an_answer_under_way():
     sandbox.fault(kind="no_answer")
     with socket.create_connection(("127.0.0.1", sandbox.port)) as client:
         client.sendall(b"GET /lists HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        while "GET /lists" not in sandbox.calls():
-            pass
+        deadline = time.monotonic() + 5
+        while "GET /lists" not in sandbox.calls() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "GET /lists" in sandbox.calls()
+        started = time.monotonic()
         assert sandbox.stop() == 0
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8025", "[::]:8025", "10.1.2.3:8025", "sandbox.example:8025"])
