@@ -1,0 +1,43 @@
+"""The servers that tests share: one sandbox and one gateway a run, real processes both."""
+
+from gevent import monkey
+
+monkey.patch_all()  # as in a worker: sessions that tests run in this process take turns like there
+
+import os  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+
+import pytest  # noqa: E402
+
+from tests.gateway import Gateway  # noqa: E402
+from tests.sandbox import Sandbox  # noqa: E402
+
+# A shell's proxy settings would send loopback calls elsewhere.
+for name in list(os.environ):
+    if name.lower().endswith("_proxy"):
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: Sandbox) -> Sandbox:
+    """The run's sandbox, empty and without faults."""
+    shared_sandbox.clear()
+    return shared_sandbox
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with Gateway(shared_sandbox.url, tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(sandbox: Sandbox, shared_gateway: Gateway) -> Gateway:
+    """The run's gateway, in front of an empty sandbox."""
+    return shared_gateway
