@@ -111,6 +111,10 @@ class Cakemail:
         self.session.mount(settings.api_url, adapter)
         self.slots = BoundedSemaphore(settings.api_connections)
 
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self.session.close()
+
     # --- Tokens and accounts
 
     def password_token(self, username: str, password: str) -> Token:
@@ -177,7 +181,7 @@ class Cakemail:
         with reading("emails"):
             status, uuid = found["data"]["status"], str(found["data"]["id"])
         if status != "queued":
-            raise Rejected(f"Cakemail did not accept the message: status {status}", 201)
+            raise Rejected(status, 201)
         return uuid
 
     # --- One call

@@ -121,6 +121,8 @@ def reply_to(problem: ApiError) -> Reply:
     match problem:
         case Rejected(about_recipient=True):
             return replies.RECIPIENT_REFUSED_BY_API.filled(words=problem)
+        case Rejected(status=201):
+            return replies.NOT_QUEUED_BY_API.filled(status=problem)
         case Rejected():
             return replies.REFUSED_BY_API.filled(words=problem)
         case NotAuthorized():

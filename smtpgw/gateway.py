@@ -40,6 +40,10 @@ class Gateway:
         self.notices = Notices(self.delivery)
         self.unheard: dict[str, memory.Key] = {}  # by submission: accepted, and the client not yet told
 
+    def close(self) -> None:
+        """Close the connections to Cakemail."""
+        self.delivery.api.close()
+
     def login(self, credentials: Credentials) -> Account:
         """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
         return self.accounts.login(credentials)

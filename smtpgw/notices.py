@@ -57,7 +57,7 @@ class Notices:
             grammar.mailbox(reverse_path)
         except Refused:
             metrics.NOTICES.labels("no_address").inc()
-            logs.error(message=submission.id, what="no notice: the reverse-path is no mailbox")
+            logs.error(id=submission.id, what="no notice: the reverse-path is no mailbox")
             return
         notice = notice_about(mail, outcomes, refused)
         options = Options(tracking=NOT_TRACKED, account_id=account_id)
@@ -66,7 +66,7 @@ class Notices:
         if outcome.is_deferred:
             raise Refused(outcome.reply)
         metrics.NOTICES.labels("sent" if outcome.is_accepted else "refused").inc()
-        logs.message(message=submission.id, notice=outcome.uuid or outcome.reply.text, to=logs.address(reverse_path))
+        logs.message(id=submission.id, notice=outcome.uuid or outcome.reply.text, to=logs.address(reverse_path))
 
 
 def is_automatic(mail: Message) -> bool:

@@ -66,7 +66,7 @@ class Story:
         metrics.MESSAGE_BYTES.observe(len(self.submission.raw))
         metrics.MESSAGE_SECONDS.observe(duration)
         logs.message(
-            message=self.submission.id,
+            id=self.submission.id,
             session=self.submission.session_id,
             account=self.submission.account.id,
             result=result,

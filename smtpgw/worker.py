@@ -88,6 +88,7 @@ class GatewayWorker(GeventWorker):
         self.drain(smtp)
         for server in http:
             server.stop(timeout=TICK_SECONDS)
+        self.gateway.close()
 
     def tick(self) -> None:
         """Tell the master that this process is well, and measure how late its greenlets run."""
