@@ -14,7 +14,7 @@ from smtpgw.mappings import AccountMap
 from smtpgw.message import Header
 from tests.control_headers import RECIPIENT, changed, options, tracking
 
-# --- Rule 1: unfold, decode RFC 2047, then parse ----------------------------------------------------------------------
+# --- Unfold, decode RFC 2047, then parse ----------------------------------------------------------------------
 
 FOLDED = '{"category":\r\n ["Orders",\r\n\t"fr"],\r\n "unique_args": {"a b":\r\n\t"c"}}'
 ACCENTS = '{"category": ["déjà vu"]}'
@@ -49,7 +49,7 @@ def test_an_encoded_text_header():
     assert options(("X-Tag", "=?utf-8?Q?d=C3=A9j=C3=A0_vu?=")).tags == ("deja-vu",)
 
 
-# --- Rule 2: several dialects in one message --------------------------------------------------------------------------
+# --- Several dialects in one message --------------------------------------------------------------------------
 
 
 def test_all_dialects_apply():
@@ -79,7 +79,7 @@ def test_those_who_agree_are_not_warned_of():
     assert [f.verdict for f in found.findings] == [Verdict.MAP, Verdict.MAP]
 
 
-# --- Rule 7: tags -----------------------------------------------------------------------------------------------------
+# --- Tags -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,12 @@ def test_a_changed_tag_is_told():
 
 
 def test_no_message_is_refused_for_its_tags():
-    found = options(*(("X-Tag", f"tag {n}") for n in range(300)))
-    assert len(found.tags) == 255
-    assert [f.verdict for f in found.findings] == [Verdict.MAP] * 255 + [Verdict.STRIP_WARN] * 45
+    found = options(("x-tags", ",".join(f"tag {n}" for n in range(256))))
+    assert found.tags == tuple(f"tag-{n}" for n in range(255))
+    assert [(f.verdict, f.detail[:15]) for f in found.findings] == [(Verdict.STRIP_WARN, "tag 255 dropped")]
 
 
-# --- Rule 8: tracking -------------------------------------------------------------------------------------------------
+# --- Tracking -------------------------------------------------------------------------------------------------
 
 
 def test_tracking_is_said_only_where_it_is_decided():
@@ -135,7 +135,7 @@ def test_an_account_has_its_own_default():
     }
 
 
-# --- Rule 9: metadata -------------------------------------------------------------------------------------------------
+# --- Metadata -------------------------------------------------------------------------------------------------
 
 AS_HEADERS = AccountMap(metadata_as_headers=True)
 
@@ -192,3 +192,30 @@ def test_a_simulator_beside_people_is_refused(address):
 @pytest.mark.parametrize("address", ["a@notsimulator.amazonses.com", "simulator.amazonses.com@x.test", "a@x.test"])
 def test_others_are_people(address):
     assert options(recipients=(address,)) == Options()
+
+
+# --- What one message may cost ----------------------------------------------------------------------------------------
+
+
+def test_findings_are_bounded_and_say_so():
+    found = options(("X-SMTPAPI", json.dumps({str(n): 1 for n in range(300)})))
+    assert len(found.findings) == 201
+    assert found.findings[-1].detail == "and more, which are not told"
+
+
+def test_metadata_for_the_log_is_bounded():
+    found = options(("X-MC-Metadata", json.dumps({f"{n}": "v" * 1001 for n in range(101)})), maps=AS_HEADERS)
+    assert list(found.metadata.values()) == ["v" * 1000] * 100
+    assert [len(header.value) for header in found.extra_headers] == [1001] * 101
+
+
+def test_placeholders_are_bounded():
+    text = "".join(f"{{{{x{n}}}}}" for n in range(10_001))
+    with pytest.raises(HeaderRefused, match="more than 10000 placeholders"):
+        options(("X-MC-MergeVars", '{"a":1}'), text=text)
+
+
+def test_long_names_are_cut_where_they_are_told_and_nowhere_else():
+    found = options(("X-Metadata-" + "k" * 200, "v"), ("X-SMTPAPI", json.dumps({"k" * 200: 1})))
+    assert found.metadata == {"k" * 200: "v"}
+    assert [len(f.header) for f in found.findings] == [100, 100]

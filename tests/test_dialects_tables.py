@@ -86,7 +86,7 @@ def test_every_dialect_is_known_by_its_own_name():
     assert set(CASES) == set(names)
 
 
-# --- Rule 3: control headers are not delivered ------------------------------------------------------------------------
+# --- Control headers are not delivered ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [named(name.replace("*", "key")) for _, _, name in ROWS])

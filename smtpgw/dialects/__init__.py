@@ -77,7 +77,7 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
     Raises:
         HeaderRefused: a header can neither be honoured nor ignored; nothing must be sent to anyone.
     """
-    test_mode = test_recipients(recipients)
+    test_mode = simulated_recipients(recipients)
     found = [one for header in message.headers if (one := control_header(header))]
     if not found and not test_mode:
         return Options(tracking=mapping.tracking) if mapping.tracking else NOTHING
@@ -89,7 +89,7 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
     # Cakemail's own headers, then the others in the order of the message: the first to decide wins.
     for dialect, row, header in sorted(found, key=lambda control: control.dialect is not CAKEMAIL):
         reading.dialect = dialect.name
-        reading.apply(row, header.name[:100] if row.name.endswith("*") else row.name, decoded(header.value).strip())
+        reading.apply(row, header.name if row.name.endswith("*") else row.name, decoded(header.value).strip())
     reading.finish()
     if test_mode:
         reading.findings.append(test_mode)
@@ -108,11 +108,11 @@ def control_header(header: Header) -> Control | None:
                 return Control(dialect, row, header)
         for prefix, dialect in FAMILIES.items():
             if name.startswith(prefix):
-                return Control(dialect, Row(header.name[:100], "", Verdict.STRIP_WARN, reason=UNKNOWN_HEADER), header)
+                return Control(dialect, Row(header.name, "", Verdict.STRIP_WARN, reason=UNKNOWN_HEADER), header)
     return None
 
 
-def test_recipients(recipients: Sequence[str]) -> Finding | None:
+def simulated_recipients(recipients: Sequence[str]) -> Finding | None:
     """Mailbox simulators of other providers: real mail to them tests nothing and costs reputation.
 
     Raises:

@@ -31,7 +31,7 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
             walk(reading, header, key, value)
 
     def walk(reading: Reading, header: str, path: str, value: Any) -> None:
-        reading.header = f"{header} {path[:100]}"
+        reading.header = f"{header} {path}"
         row = table.get(path)
         if row is None and path in inner:
             for key, item in inner_object(reading, value).items():

@@ -13,7 +13,13 @@ from smtpgw.message import Header, Message
 from smtpgw.mime.words import encoded, one_line
 from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused, Reply
 
-MAX_TAGS = 255
+MAX_TAGS = 255  # the API's
+# What one message may make us search, and write to the log.
+MAX_PLACEHOLDERS = 10_000
+MAX_FINDINGS = 200
+MAX_SHOWN_LENGTH = 100
+MAX_LOGGED_PAIRS = 100
+MAX_LOGGED_LENGTH = 1000
 
 
 class HeaderRefused(Refused):
@@ -50,20 +56,28 @@ class Reading:
     searched: dict[re.Pattern[str], frozenset[str]] = field(default_factory=dict)
     last: list[tuple[str, str, Callable[[], None]]] = field(default_factory=list)
 
+    @property
+    def shown(self) -> str:
+        """The row at hand, for a log and a reply: clients may name headers and keys at any length."""
+        return self.header[:MAX_SHOWN_LENGTH]
+
     # --- What an effect can say ---------------------------------------------------------------------------------------
 
     def found(self, verdict: Verdict, detail: str = "") -> None:
-        self.findings.append(Finding(self.dialect, self.header, verdict, detail[:300]))
+        if len(self.findings) == MAX_FINDINGS:
+            verdict, detail = Verdict.STRIP_WARN, "and more, which are not told"
+        if len(self.findings) <= MAX_FINDINGS:
+            self.findings.append(Finding(self.dialect, self.shown, verdict, detail[:300]))
 
     def refuse(self, what: str) -> NoReturn:
         """Nothing is sent: `what` is not supported by Cakemail."""
-        reply = UNSUPPORTED_HEADER.filled(header=self.header, what=what[:200])
-        raise HeaderRefused(reply, Finding(self.dialect, self.header, Verdict.REFUSE, what[:300]))
+        reply = UNSUPPORTED_HEADER.filled(header=self.shown, what=what[:200])
+        raise HeaderRefused(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, what[:300]))
 
     def invalid(self, why: str) -> NoReturn:
         """Nothing is sent: the value cannot be read."""
-        reply = BAD_HEADER_VALUE.filled(header=self.header, why=why[:200])
-        raise HeaderRefused(reply, Finding(self.dialect, self.header, Verdict.REFUSE, why[:300]))
+        reply = BAD_HEADER_VALUE.filled(header=self.shown, why=why[:200])
+        raise HeaderRefused(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, why[:300]))
 
     def decide(self, **fields: Any) -> None:
         """Fields of `Options`, or of its tracking. Whatever was decided before stands."""
@@ -116,7 +130,12 @@ class Reading:
     def search(self, pattern: re.Pattern[str]) -> frozenset[str]:
         """What matches in subject, HTML and text. Looked for once, however often a header is repeated."""
         if pattern not in self.searched:
-            self.searched[pattern] = frozenset(found for part in self.parts() for found in pattern.findall(part))
+            found: set[str] = set()
+            for match in (match for part in self.parts() for match in pattern.finditer(part)):
+                found.add(match[0])
+                if len(found) > MAX_PLACEHOLDERS:
+                    self.refuse(f"replacing more than {MAX_PLACEHOLDERS} placeholders in the message")
+            self.searched[pattern] = frozenset(found)
         return self.searched[pattern]
 
     def has(self, name: str) -> bool:
@@ -160,11 +179,17 @@ class Reading:
             tags=tuple(self.tags),
             tracking={**self.mapping.tracking, **tracking},
             extra_headers=metadata_headers(self.metadata) if self.mapping.metadata_as_headers else (),
-            metadata=self.metadata,
+            metadata=logged(self.metadata),
             consumed=frozenset(self.control),
             discard=self.discard,
             findings=tuple(self.findings),
         )
+
+
+def logged(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata cut to what a line of a log can bear."""
+    pairs = list(metadata.items())[:MAX_LOGGED_PAIRS]
+    return {key[:MAX_LOGGED_LENGTH]: value[:MAX_LOGGED_LENGTH] for key, value in pairs}
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> tuple[Header, ...]:

@@ -13,7 +13,7 @@ from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect
 
 CLOCK_SKEW_SECONDS = 60  # a schedule so little ahead is "now"
-MAX_PLACEHOLDERS = 100  # each is looked for in the whole message
+MAX_SUBSTITUTIONS = 100  # each is looked for in the whole message
 UNREADABLE = "not a value we know"
 # Longer ones are text that happens to have braces.
 MERGE_TAG = re.compile(r"\*\|[^|\r\n]{1,200}\|\*|\{\{[^{}]{1,200}\}\}")
@@ -174,8 +174,8 @@ def extra_recipients(reading: Reading, value: Any) -> None:
 def literal_placeholders(reading: Reading, value: Any) -> None:
     """A JSON object whose keys stand in the message as they are, to be replaced."""
     keys = [key for key in inner_object(reading, value) if key]
-    if len(keys) > MAX_PLACEHOLDERS:
-        reading.refuse(f"replacing more than {MAX_PLACEHOLDERS} texts in the message")
+    if len(keys) > MAX_SUBSTITUTIONS:
+        reading.refuse(f"replacing more than {MAX_SUBSTITUTIONS} texts in the message")
     refuse_visible(reading, [key for key in keys if reading.occurs(key)])
 
 

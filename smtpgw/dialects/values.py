@@ -13,7 +13,7 @@ from smtpgw.mime.addresses import NoMailbox, mailboxes
 
 MAX_JSON_DEPTH = 32
 MAX_TAG_LENGTH = 255
-# Rule 4 of test modes: no name like this may lead to mail that is really sent, unless its value says no.
+# No name like this may lead to mail that is really sent, unless its value says no.
 TEST_MODE_NAME = re.compile(r"sandbox|drop|test.?mode|dry.?run", re.IGNORECASE)
 NEGATIVES = frozenset(("no", "false", "0", "off", "none"))
 YES = frozenset(("1", "true", "yes", "y", "on"))
