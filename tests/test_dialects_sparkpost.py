@@ -14,6 +14,7 @@ TWO = ("a@x.test", "b@x.test")
 CASES = (
     refused(H, '{"tags":', "550 5.6.0 X-MSYS-API: is not valid JSON"),
     refused(H, "5", "550 5.6.0 X-MSYS-API: must be a JSON object"),
+    refused(H, '{"options":{"sandbox":true,"sandbox":false}}', "550 5.6.0 X-MSYS-API: is not valid JSON (a key"),
     stripped(H, "{}"),
     mapped(f"{H} campaign_id", "my campaign", {"tags": ("my-campaign",)}),
     mapped(f"{H} tags", ["cat", "dog"], {"tags": ("cat", "dog")}),

@@ -23,9 +23,10 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
         keys = parsed_object(reading, text)
         if reading.repeated and first_instance:
             check_test_modes(reading, keys)
-            keys = {}
+            reading.found(STRIP, "repeated; the first counts")
+            return
         if not keys:
-            reading.found(STRIP, "nothing to read, or repeated")
+            reading.found(STRIP, "empty")
         reading.siblings = keys
         for key, value in keys.items():
             walk(reading, header, key, value)

@@ -1,5 +1,6 @@
 """Values of control headers, read as what their providers mean by them. Pure functions; None is "cannot be read"."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -53,12 +54,21 @@ def json_value(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: when it is not JSON, or is nested deeper than anything a provider asks for.
+        ValueError: when it is not JSON, is nested deeper than anything a provider asks for, or has a key twice: which
+            of the two counts nobody can tell (RFC 8259 §4), and one may be a test mode.
     """
     value = orjson.loads(text)
     if depth(value) > MAX_JSON_DEPTH:
         raise ValueError("nested too deep")
+    json.loads(text, object_pairs_hook=without_doubles)
     return value
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def depth(value: Any) -> int:
