@@ -42,6 +42,18 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def ratio(text: str) -> float:
+    if not re.fullmatch(r"[0-9](\.[0-9]{1,9})?", text) or float(text) > 1:
+        raise ValueError("a number from 0 to 1")
+    return float(text)
+
+
+def key(text: str) -> str:
+    if text and not 16 <= len(text.encode()) <= 64:  # what BLAKE2b takes, and what is no key (RFC 7693 §2.1)
+        raise ValueError("empty, or 16 to 64 octets that nobody can guess")
+    return text
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.lower() not in words:
@@ -73,6 +85,13 @@ def api_url(text: str) -> str:
         raise ValueError("an address such as https://api.cakemail.dev")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise ValueError("an https:// address; http:// is only for loopback, since passwords travel on it")
+    return text.rstrip("/")
+
+
+def optional_url(text: str) -> str:
+    url = urlsplit(text)
+    if text and (url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username):
+        raise ValueError("an address such as http://collector:4318")
     return text.rstrip("/")
 
 

@@ -21,10 +21,13 @@ from smtpgw.readers import (
     api_url,
     bind,
     hostname,
+    key,
     networks,
     one_of,
     optional_bind,
     optional_file,
+    optional_url,
+    ratio,
     readable_file,
     seconds,
     switch,
@@ -44,9 +47,13 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
-def setting(name: str, default: str, read: Callable[[str], Any], meaning: str) -> Any:
-    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment."""
-    return dataclasses.field(metadata={"name": name, "default": default, "read": read, "meaning": meaning})
+def setting(name: str, default: str, read: Callable[[str], Any], meaning: str, *, secret: bool = False) -> Any:
+    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment.
+
+    The value of a `secret` one is in no printout, message or representation.
+    """
+    told = {"name": name, "default": default, "read": read, "meaning": meaning, "secret": secret}
+    return dataclasses.field(metadata=told, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +187,24 @@ class Settings:
     log_addresses: str = setting(
         "SMTPGW_LOG_ADDRESSES",
         "masked",
-        one_of("masked", "full"),
-        "mail addresses in logs: `j***@example.com` or whole",
+        one_of("masked", "full", "hashed"),
+        "mail addresses in logs: `j***@example.com`, whole, or a digest that can be searched for",
+    )
+    log_hash_key: str = setting(
+        "SMTPGW_LOG_HASH_KEY",
+        "",
+        key,
+        "the key of these digests, 16 characters at least; the same in every pod",
+        secret=True,
+    )
+    tracing_url: str = setting(
+        "SMTPGW_TRACING_URL",
+        "",
+        optional_url,
+        "OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector:4318`; no tracing when empty",
+    )
+    tracing_ratio: float = setting(
+        "SMTPGW_TRACING_RATIO", "0.01", ratio, "the share of messages that are traced, from 0 to 1"
     )
 
     @classmethod
@@ -198,7 +221,8 @@ class Settings:
             try:
                 values[field.name] = read(text)
             except ValueError as wanted:
-                mistakes.append(f"{name}={text!r}: must be {wanted}" if text else f"{name} is not set: {wanted}")
+                given = name if field.metadata["secret"] else f"{name}={text!r}"
+                mistakes.append(f"{given}: must be {wanted}" if text else f"{name} is not set: {wanted}")
         if mistakes:
             raise SettingsError(mistakes)
         settings = cls(**values)
@@ -218,6 +242,8 @@ class Settings:
         if self.drain_timeout_seconds <= self.submit_timeout_seconds:
             # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
             found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
+        if self.log_addresses == "hashed" and not self.log_hash_key:
+            found.append("SMTPGW_LOG_HASH_KEY: must be set, since SMTPGW_LOG_ADDRESSES is hashed")
         return found
 
     @property
@@ -226,11 +252,13 @@ class Settings:
         return int(self.drain_timeout_seconds) + 10
 
     def described(self) -> list[tuple[str, str, str, str]]:
-        """Name, value, default and meaning of each setting, for people. None of them is secret."""
-        return [
-            (f.metadata["name"], as_text(getattr(self, f.name)), f.metadata["default"], f.metadata["meaning"])
-            for f in dataclasses.fields(self)
-        ]
+        """Name, value, default and meaning of each setting, for people; of a secret one only whether it is set."""
+        described = []
+        for field in dataclasses.fields(self):
+            value = as_text(getattr(self, field.name))
+            shown = "(secret)" if value and field.metadata["secret"] else value
+            described.append((field.metadata["name"], shown, field.metadata["default"], field.metadata["meaning"]))
+        return described
 
 
 def as_text(value: object) -> str:
