@@ -1,29 +1,28 @@
 """Cakemail's REST API as the gateway uses it: tokens, senders, lists, and the submission of one email.
 
-The only importer of `requests`. What can go wrong is translated here, once, into the few errors below, which say what
-the gateway must know: may this be tried again, and who is told what.
+What can go wrong is translated here, once, into the few errors below, which say what the gateway must know: may this be
+tried again, and who is told what.
 """
 
 import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
+from urllib.parse import urlencode
 
-import gevent
 import orjson
-import requests
 from gevent.lock import BoundedSemaphore
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from smtpgw import __version__, metrics
 from smtpgw.settings import Settings
+from smtpgw.transport import Answer, NotAnswered, NotSent, Transport
 
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
 MOST_PAGES = 200
 WORDS_MOST = 400  # of Cakemail's explanation, in a reply
@@ -101,19 +100,12 @@ class Cakemail:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.session = requests.Session()
-        # Neither proxies nor .netrc from the environment: the latter would replace our Authorization header.
-        self.session.trust_env = False
-        self.session.headers.update(
-            {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": "application/json"}
-        )
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.api_connections, max_retries=0)
-        self.session.mount(settings.api_url, adapter)
+        self.transport = Transport(settings.api_url, settings.api_connections, settings.api_connect_timeout_seconds)
         self.slots = BoundedSemaphore(settings.api_connections)
 
     def close(self) -> None:
         """Close the pool's connections."""
-        self.session.close()
+        self.transport.close()
 
     # --- Tokens and accounts
 
@@ -126,7 +118,7 @@ class Cakemail:
         return self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     def _token(self, form: dict[str, str]) -> Token:
-        found = self._call("token", "POST", "/token", data=form)
+        found = self._call("token", "POST", "/token", body=urlencode(form).encode(), content_type=FORM)
         if "challenge" in found:
             raise ChallengeRequired("multi-factor authentication")
         with reading("token"):
@@ -145,7 +137,7 @@ class Cakemail:
         """All senders of an account, confirmed or not."""
         for page in range(1, MOST_PAGES + 1):
             query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
-            found = self._call("senders", "GET", "/brands/default/senders", token=token, params=query)
+            found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query)
             with reading("senders"):
                 senders = [Sender(str(s["id"]), s["email"], s["confirmed"]) for s in found["data"]]
                 is_last = len(senders) < int(found["pagination"].get("per_page", PER_PAGE))
@@ -156,7 +148,7 @@ class Cakemail:
     def first_active_list(self, token: str, account_id: int | None) -> int | None:
         """The id of the account's oldest active list, or None."""
         query = {"page": 1, "per_page": 1, "filter": "status==active", "sort": "+created_on", **acting_for(account_id)}
-        found = self._call("lists", "GET", "/lists", token=token, params=query)
+        found = self._call("lists", "GET", "/lists", token=token, query=query)
         with reading("lists"):
             return int(found["data"][0]["id"]) if found["data"] else None
 
@@ -173,9 +165,8 @@ class Cakemail:
             "POST",
             "/v2/emails",
             token=token,
-            data=body,
-            params=acting_for(account_id),
-            headers={"Content-Type": "application/json"},
+            body=body,
+            query=acting_for(account_id),
             timeout_seconds=timeout_seconds,
         )
         with reading("emails"):
@@ -193,41 +184,34 @@ class Cakemail:
         path: str,
         *,
         token: str = "",
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
-        **request: Any,
+        query: dict[str, Any] | None = None,
+        body: bytes = b"",
+        content_type: str = JSON,
+        timeout_seconds: float = 0,
     ) -> Any:
         """Make a call; its answer's JSON. Raises ApiError."""
+        headers = {**HEADERS, "Content-Type": content_type} if body else dict(HEADERS)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        target = f"{path}?{urlencode(query)}" if query else path
         if not self.slots.acquire(timeout=self.settings.api_wait_seconds):
             metrics.LIMITS.labels("api_connections").inc()
             raise Busy("too many calls to Cakemail are under way")
         began, status = monotonic(), "failed"
         metrics.API_IN_FLIGHT.inc()
         try:
-            answer = self._exchange(
-                method,
-                self.settings.api_url + path,
-                timeout_seconds or self.settings.api_timeout_seconds,
-                headers={**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})},
-                **request,
-            )
-            status = str(answer.status_code)
+            seconds = timeout_seconds or self.settings.api_timeout_seconds
+            answer = self.transport.exchange(method, target, headers, body, seconds)
+            status = str(answer.status)
+        except NotSent as problem:
+            raise NotReached(str(problem)) from problem
+        except NotAnswered as problem:
+            raise OutcomeUnknown(str(problem)) from problem
         finally:
             self.slots.release()
             metrics.API_IN_FLIGHT.dec()
             metrics.API_SECONDS.labels(endpoint, status).observe(monotonic() - began)
         return read(answer)
-
-    def _exchange(self, method: str, url: str, seconds: float, **request: Any) -> requests.Response:
-        """Send a request and read the answer within this time; requests' own time-outs are for each read."""
-        timeout = (min(self.settings.api_connect_timeout_seconds, seconds), seconds)
-        try:
-            with gevent.Timeout(seconds, OutcomeUnknown("no answer in time")):
-                return self.session.request(method, url, timeout=timeout, allow_redirects=False, **request)
-        except requests.ConnectionError as problem:
-            raise (NotReached if never_sent(problem) else OutcomeUnknown)(str(type(problem).__name__)) from problem
-        except (requests.RequestException, HTTPError) as problem:
-            raise OutcomeUnknown(type(problem).__name__) from problem
 
 
 def acting_for(account_id: int | None) -> dict[str, Any]:
@@ -235,18 +219,9 @@ def acting_for(account_id: int | None) -> dict[str, Any]:
     return {} if account_id is None else {"account_id": account_id}
 
 
-def never_sent(problem: requests.ConnectionError) -> bool:
-    """Whether no connection came about, so that no request can have been read."""
-    cause = problem.args[0] if problem.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    if isinstance(problem, requests.exceptions.SSLError):  # of the handshake, but perhaps of a later read
-        return any(isinstance(a, ssl.SSLCertVerificationError) for a in getattr(reason, "args", ()))
-    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
-
-
-def read(answer: requests.Response) -> Any:
+def read(answer: Answer) -> Any:
     """The JSON of a good answer; any other one as the error it is."""
-    status = answer.status_code
+    status = answer.status
     try:
         found = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
@@ -262,7 +237,7 @@ def read(answer: requests.Response) -> Any:
         raise NotAuthorized(words)
     if status in PERMANENT:
         raise Rejected(words or f"Cakemail refused the message ({status})", status, about_recipient=about_recipient)
-    raise TryLater(words or f"Cakemail answered {status}", status, delay(answer.headers.get("Retry-After")))
+    raise TryLater(words or f"Cakemail answered {status}", status, delay(answer.headers.get("retry-after")))
 
 
 def explanation(found: Any) -> tuple[str, bool]:

@@ -1,0 +1,145 @@
+"""HTTP with Cakemail's API: one exchange, on a connection of the pool. The only importer of `requests` and `urllib3`.
+
+`requests.Session` by its public doors, less what an API client has no use for: a request is made once and not prepared
+anew by merging settings, cookies, proxies and `.netrc` (which would replace our Authorization header), and it is sent
+by an adapter of our own on one urllib3 pool. Measured at 4 KB, one recipient, CPU a message of the whole gateway:
+1.0 ms by `Session.request`, 0.75 ms so.
+"""
+
+import ssl
+from collections.abc import Mapping
+from select import POLLIN
+from typing import Any, NamedTuple
+
+import certifi
+import requests
+from gevent import monkey
+from requests.adapters import BaseAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.util import parse_url
+
+from smtpgw.http11 import Exchange
+
+NO_RETRIES = Retry(False)  # the pool raises what happened, as it happened
+NO_HOOKS: dict[str, list[Any]] = {"response": []}
+poll = monkey.get_original("select", "poll")  # gevent's makes watchers to ask what the kernel can say at once
+
+
+class NotSent(Exception):
+    """No connection came about, in its TLS handshake perhaps: nobody can have read the request."""
+
+
+class NotAnswered(Exception):
+    """The request was sent, or may have been, and no whole answer came."""
+
+
+class Answer(NamedTuple):
+    """What came back. Names of headers are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Transport:
+    """A session with the server at one address, for many greenlets at a time."""
+
+    def __init__(self, url: str, connections: int, connect_timeout_seconds: float) -> None:
+        self.url = url
+        self.connect_timeout_seconds = connect_timeout_seconds
+        self.session = requests.Session()
+        self.session.mount(url, Adapter(url, connections))
+
+    def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
+        """Send a request and read its answer, all within this time.
+
+        Raises:
+            NotSent
+            NotAnswered
+        """
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body, request.hooks = method, self.url + target, body, NO_HOOKS
+        request.headers = headers  # type: ignore[assignment]  # each once, so a plain dictionary does
+        timeout = Timeout(connect=min(self.connect_timeout_seconds, seconds), read=seconds)
+        try:
+            answer = self.session.send(
+                request,
+                timeout=timeout,  # type: ignore[arg-type]  # goes to our adapter as it is
+                proxies={},
+                verify=True,
+                cert=None,
+                stream=False,
+                allow_redirects=False,
+            )
+        except NewConnectionError as problem:
+            raise NotSent(str(problem)) from problem
+        except (HTTPError, requests.RequestException) as problem:
+            raise NotAnswered(type(problem).__name__) from problem
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+class Adapter(BaseAdapter):
+    """Takes requests' requests to one urllib3 pool and makes its answers requests' responses."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        super().__init__()
+        parts = parse_url(url)
+        assert parts.host
+        self.prefix = f"{parts.scheme}://{parts.netloc}"
+        self.pool: HTTPConnectionPool
+        if parts.scheme == "https":
+            # One context for all connections: to read the authorities' certificates takes 30 ms.
+            context = ssl.create_default_context()
+            context.load_verify_locations(certifi.where())
+            self.pool = HTTPSConnectionPool(parts.host, parts.port, maxsize=connections, ssl_context=context)
+            self.pool.ConnectionCls = TLSConnection  # type: ignore[assignment]  # less than urllib3 offers
+        else:
+            self.pool = HTTPConnectionPool(parts.host, parts.port, maxsize=connections)
+            self.pool.ConnectionCls = Connection  # type: ignore[assignment]
+
+    def send(  # type: ignore[override]  # the rest is of no use to one server
+        self, request: requests.PreparedRequest, timeout: Timeout, **_: object
+    ) -> requests.Response:
+        assert request.method
+        assert request.url
+        found = self.pool.urlopen(
+            request.method,
+            request.url[len(self.prefix) :],
+            body=request.body,
+            headers=request.headers,
+            retries=NO_RETRIES,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+        )
+        answer = requests.Response()
+        answer.status_code = found.status
+        answer.headers = found.headers  # type: ignore[assignment]
+        answer.url, answer.request = request.url, request
+        answer._content, answer._content_consumed = found.data, True  # type: ignore[attr-defined]
+        return answer
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class Connection(Exchange):
+    """A connection that is cheap to look at."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can take a request: what is readable before one is the server's goodbye."""
+        if self.sock is None:
+            return False
+        waiting = poll()
+        waiting.register(self.sock, POLLIN)
+        return not waiting.poll(0)
+
+
+class TLSConnection(Connection, HTTPSConnection):
+    """The same over TLS."""
