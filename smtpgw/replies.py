@@ -38,16 +38,15 @@ class Reply:
 
     def encode(self, session_id: str = "") -> bytes:
         """The reply as it is sent. An error names the session, so that a user's screenshot finds the log line."""
-        lines = self.text.split("\n")
-        if self.is_error and session_id:
-            lines[-1] += f" [{session_id}]"
+        trace = f" [{session_id}]" if session_id and self.is_error else ""
         status = f"{self.status} " if self.status else ""
         room = LINE_BYTES - len(f"{self.code}-{status}\r\n")
-        pieces = [line[i : i + room] for line in lines for i in range(0, len(line) or 1, room)]
+        lines = (self.text + trace).split("\n")
+        if len(lines) > 1 or len(lines[0]) > room:
+            lines = [line[i : i + room] for line in lines for i in range(0, len(line) or 1, room)]
         # RFC 2034 §4: the enhanced code stands on each line of a long reply.
-        said = [f"{self.code}-{status}{piece}\r\n" for piece in pieces[:-1]]
-        said.append(f"{self.code} {status}{pieces[-1]}\r\n")
-        return "".join(said).encode("ascii", "replace")
+        said = [f"{self.code}-{status}{line}\r\n" for line in lines[:-1]]
+        return "".join([*said, f"{self.code} {status}{lines[-1]}\r\n"]).encode("ascii", "replace")
 
 
 class Refused(Exception):
@@ -82,6 +81,8 @@ TOO_MANY_SESSIONS = Reply(421, "4.3.2", "{hostname} has too many connections; tr
 TOO_MANY_SESSIONS_FROM_ADDRESS = Reply(421, "4.7.0", "{hostname} has too many connections from your address")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "{hostname} saw too many errors; closing")
 TOO_MANY_AUTH_FAILURES = Reply(421, "4.7.0", "{hostname} saw too many failed logins; closing")
+PROXY_ONLY = Reply(421, "4.7.0", "{hostname} takes connections from its load balancer only")
+PROXY_HEADER_MISSING = Reply(421, "4.3.5", "{hostname} was not told by its load balancer who you are")
 NOT_SMTP = Reply(421, "4.7.0", "{hostname} speaks SMTP, not HTTP")
 
 # --- Commands ----------------------------------------------------------------------------------------------------
@@ -118,6 +119,7 @@ CHALLENGE_REQUIRED = Reply(
     "5.7.8",
     "This account uses multi-factor authentication; use 'apikey' as user name and a Cakemail access token as password",
 )
+LOGIN_THROTTLED = Reply(454, "4.7.0", "Too many failed logins from your address; try again in {seconds} seconds")
 LOGIN_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check your credentials now; try again later")
 
 # --- Envelope ----------------------------------------------------------------------------------------------------
