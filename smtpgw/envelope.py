@@ -1,5 +1,6 @@
 """The plain data that travels between the session and the gateway."""
 
+import ipaddress
 from dataclasses import dataclass, field
 
 
@@ -9,6 +10,14 @@ class Peer:
 
     address: str
     port: int
+    is_check: bool = False  # the load balancer itself, to see whether we are here
+
+    @classmethod
+    def of(cls, address: str, port: int, *, is_check: bool = False) -> "Peer":
+        """A peer; an IPv4 address that a listener for both kinds gives as IPv6 (::ffff:192.0.2.1) is one of IPv4."""
+        found = ipaddress.ip_address(address)
+        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        return cls(str(mapped or found), port, is_check)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from smtpgw.notices import Notices
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.story import Story
+from smtpgw.throttle import Throttle
 from smtpgw.translation import EmailRequest
 
 LARGE_BYTES = 256 * 1024  # parsed in a thread, so that the other sessions go on meanwhile
@@ -35,6 +36,7 @@ class Gateway:
         self.mappings = mappings
         api = Cakemail(settings)
         self.accounts = Accounts(api)
+        self.throttle = Throttle(settings)
         self.delivery = Delivery(api, self.accounts, settings)
         self.memory = Memory(settings.submit_timeout_seconds)
         self.notices = Notices(self.delivery)
@@ -121,6 +123,20 @@ class Gateway:
         before = [Outcome(r, accepted[r]) for r in recipients if r in accepted]
         accepted.update({o.recipient: o.uuid for o in outcomes if o.is_accepted})
         return before + outcomes
+
+
+class Doorway:
+    """The gateway, as a client at one address meets it: its failed logins count against this address."""
+
+    def __init__(self, gateway: Gateway, address: str) -> None:
+        self.gateway = gateway
+        self.address = address
+        self.submit = gateway.submit
+        self.answered = gateway.answered
+
+    def login(self, credentials: Credentials) -> Account:
+        """As `Gateway.login`. Raises Refused: 454, too, after too many guesses from this address."""
+        return self.gateway.throttle.login(self.address, credentials, self.gateway.login)
 
 
 def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:

@@ -95,6 +95,13 @@ def optional_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def storage_url(text: str) -> str:
+    url = urlsplit(text)
+    if text != "memory://" and (url.scheme not in ("redis", "rediss") or not url.hostname):
+        raise ValueError("memory://, or the address of a Redis such as redis://:PASSWORD@HOST:6379/0")
+    return text
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -134,3 +141,12 @@ def optional_file(text: str) -> str:
 def is_in(address: str, listed: tuple[Network, ...]) -> bool:
     """Whether an address of a client is in one of these networks."""
     return bool(listed) and any(ipaddress.ip_address(address) in network for network in listed)
+
+
+def as_text(value: object) -> str:
+    """The reverse: a value as one would write it in the environment."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

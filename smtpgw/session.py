@@ -255,9 +255,11 @@ class Session:
         )
 
     def report(self, duration_seconds: float) -> None:
-        """The session's line in the log. One who said nothing is a health check, and of no interest."""
-        metrics.SESSIONS_CLOSED.labels(self.closing or "error").inc()
-        say = logs.session if self.greeted or self.mistakes or self.tls else partial(logs.debug, "session")
+        """The session's line in the log. A health check is of no interest, nor is one who said nothing."""
+        is_check = self.peer.is_check and not self.account
+        metrics.SESSIONS_CLOSED.labels("check" if is_check else self.closing or "error").inc()
+        said_something = (self.greeted or self.mistakes or self.tls) and not is_check
+        say = logs.session if said_something else partial(logs.debug, "session")
         say(
             session=self.id,
             client=self.peer.address,

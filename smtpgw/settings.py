@@ -6,9 +6,7 @@ module before gevent patches anything, and the settings libraries we looked at i
 """
 
 import dataclasses
-import difflib
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from smtpgw.readers import (
     Bind,
     Network,
     api_url,
+    as_text,
     bind,
     hostname,
     key,
@@ -30,13 +29,10 @@ from smtpgw.readers import (
     ratio,
     readable_file,
     seconds,
+    storage_url,
     switch,
     whole,
 )
-
-# Kubernetes puts the addresses of the services of a namespace into the environment of its pods. A service called
-# "smtpgw" makes SMTPGW_PORT_587_TCP_ADDR and the like, which are nobody's typing mistake.
-KUBERNETES_SERVICE = re.compile(r"SMTPGW(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_TCP(_[A-Z]+)?)?)")
 
 
 class SettingsError(Exception):
@@ -67,9 +63,22 @@ class Settings:
     smtps_bind: Bind | None = setting(
         "SMTPGW_SMTPS_BIND", "", optional_bind, "SMTP with TLS from the first byte; none when empty"
     )
+    internal_bind: Bind | None = setting(
+        "SMTPGW_INTERNAL_BIND",
+        "",
+        optional_bind,
+        "SMTP with STARTTLS for those who do not come by the load balancer: no PROXY protocol; none when empty",
+    )
     http_bind: Bind = setting("SMTPGW_HTTP_BIND", "0.0.0.0:8080", bind, "probes and metrics; keep it private")
+    proxy_protocol: bool = setting("SMTPGW_PROXY_PROTOCOL", "off", switch, "the load balancer names each client")
+    proxy_cidrs: tuple[Network, ...] = setting(
+        "SMTPGW_PROXY_CIDRS", "", networks, "the load balancer's networks; then nobody else is let in"
+    )
     tls_cert: str = setting("SMTPGW_TLS_CERT", "", readable_file, "the certificate and its chain, PEM; required")
     tls_key: str = setting("SMTPGW_TLS_KEY", "", readable_file, "the key of the certificate, PEM; required")
+    tls_check_seconds: float = setting(
+        "SMTPGW_TLS_CHECK_SECONDS", "30", seconds(0.1, 3600), "look whether the files of the certificate have changed"
+    )
     hostname: str = setting(
         "SMTPGW_HOSTNAME", socket.gethostname(), hostname, "our name in the greeting; the name clients connect to"
     )
@@ -79,10 +88,7 @@ class Settings:
         "SMTPGW_MAX_SESSIONS", "4000", whole(1, 100_000), "sessions a worker; above it 421 4.3.2"
     )
     max_sessions_per_address: int = setting(
-        "SMTPGW_MAX_SESSIONS_PER_ADDRESS",
-        "500",
-        whole(1, 100_000),
-        "sessions a client address in a worker; above it 421 4.7.0",
+        "SMTPGW_MAX_SESSIONS_PER_ADDRESS", "500", whole(1, 100_000), "those of a client address; above it 421 4.7.0"
     )
     trusted_cidrs: tuple[Network, ...] = setting(
         "SMTPGW_TRUSTED_CIDRS", "", networks, "clients that no limit or throttle by address applies to"
@@ -99,6 +105,20 @@ class Settings:
     max_errors: int = setting("SMTPGW_MAX_ERRORS", "10", whole(1, 1000), "mistakes a session; above it 421 4.7.0")
     max_auth_failures: int = setting(
         "SMTPGW_MAX_AUTH_FAILURES", "3", whole(1, 100), "failed logins a session; at that many 421 4.7.0"
+    )
+    throttle_failures: int = setting(
+        "SMTPGW_THROTTLE_FAILURES", "20", whole(1, 10_000), "failed logins a client address; at that many 454 4.7.0"
+    )
+    throttle_seconds: int = setting("SMTPGW_THROTTLE_SECONDS", "900", whole(1, 86_400), "the time in which they count")
+    throttle_delay_seconds: float = setting(
+        "SMTPGW_THROTTLE_DELAY_SECONDS", "5", seconds(0, 30), "the longest wait for the answer to a failed login"
+    )
+    throttle_storage: str = setting(
+        "SMTPGW_THROTTLE_STORAGE",
+        "memory://",
+        storage_url,
+        "where they are counted: `memory://` in each worker, `redis://` or `rediss://` for all of them",
+        secret=True,
     )
     max_bytes_in_flight: int = setting(
         "SMTPGW_MAX_BYTES_IN_FLIGHT",
@@ -234,17 +254,26 @@ class Settings:
     def contradictions(self) -> list[str]:
         """The mistakes that only show when settings are read together."""
         found = []
-        binds = [b for b in (self.smtp_bind, self.smtps_bind, self.http_bind) if b]
-        if len({b.port for b in binds}) < len(binds):
-            found.append("SMTPGW_SMTP_BIND, SMTPGW_SMTPS_BIND, SMTPGW_HTTP_BIND: must have different ports")
+        if len({b.port for b in self.binds.values()}) < len(self.binds):
+            names = ", ".join(f"SMTPGW_{listener.upper()}_BIND" for listener in self.binds)
+            found.append(f"{names}: must have different ports")
         if self.max_bytes_in_flight < self.max_message_bytes:
             found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
         if self.drain_timeout_seconds <= self.submit_timeout_seconds:
             # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
             found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
+        if self.proxy_protocol and (not self.proxy_cidrs or any(n.prefixlen == 0 for n in self.proxy_cidrs)):
+            # Guard: whoever may send the header may be any address that he likes.
+            found.append("SMTPGW_PROXY_CIDRS: must name the load balancer's networks, and not everybody's")
         if self.log_addresses == "hashed" and not self.log_hash_key:
             found.append("SMTPGW_LOG_HASH_KEY: must be set, since SMTPGW_LOG_ADDRESSES is hashed")
         return found
+
+    @property
+    def binds(self) -> dict[str, Bind]:
+        """The listeners there are, by name: smtp, smtps, internal, http. No two have the same port."""
+        every = {"smtp": self.smtp_bind, "smtps": self.smtps_bind, "internal": self.internal_bind}
+        return {name: bound for name, bound in {**every, "http": self.http_bind}.items() if bound}
 
     @property
     def graceful_timeout_seconds(self) -> int:
@@ -259,22 +288,3 @@ class Settings:
             shown = "(secret)" if value and field.metadata["secret"] else value
             described.append((field.metadata["name"], shown, field.metadata["default"], field.metadata["meaning"]))
         return described
-
-
-def as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """A warning for each SMTPGW_ variable that is none of ours, with the one that was probably meant."""
-    known = [f.metadata["name"] for f in dataclasses.fields(Settings)]
-    warnings = []
-    for name in environ:
-        if name.startswith("SMTPGW_") and name not in known and not KUBERNETES_SERVICE.fullmatch(name):
-            meant = difflib.get_close_matches(name, known, 1)
-            warnings.append(f"{name} is not a setting" + (f"; did you mean {meant[0]}?" if meant else ""))
-    return warnings

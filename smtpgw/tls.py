@@ -16,7 +16,6 @@ from smtpgw import logs, metrics
 
 # TLS 1.2 with forward secrecy and authenticated encryption; TLS 1.3 has no others. What SendGrid and Mailgun ask too.
 CIPHERS_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
-CHECK_SECONDS = 30.0  # Kubernetes swaps a renewed Secret within a minute
 
 
 class CertificateError(Exception):
@@ -99,8 +98,8 @@ class Certificate:
             metrics.CERTIFICATE_RELOADS.labels("done").inc()
             logs.tls(what="certificate replaced", expires=self.expires.isoformat())
 
-    def watch(self) -> None:
+    def watch(self, every_seconds: float) -> None:
         """Look at the files again and again; runs for as long as its greenlet."""
         while True:
-            time.sleep(CHECK_SECONDS)
+            time.sleep(every_seconds)
             self.reload_if_changed()

@@ -161,11 +161,25 @@ class Wire:
             raise Refused(refusal)
         return with_crlf(data)
 
-    def _receive(self, seconds: float) -> bytes | None:
+    def read_head(self, wanted: Callable[[bytes], int], seconds: float) -> bytes:
+        """What stands before the client's first octet: as long as `wanted` says how much more of it there is.
+
+        No octet more is read, since TLS may follow. When the time is up, what has come.
+
+        Raises:
+            ConnectionLost, and whatever `wanted` raises.
+        """
+        deadline = monotonic() + seconds
+        head = b""
+        while (more := wanted(head)) and (chunk := self._receive(deadline - monotonic(), more)):
+            head += chunk
+        return head
+
+    def _receive(self, seconds: float, most_bytes: int = RECEIVE_BYTES) -> bytes | None:
         """Some octets, or None when none came in time."""
         try:
             self._socket.settimeout(max(seconds, 0.001))
-            chunk = self._socket.recv(RECEIVE_BYTES)
+            chunk = self._socket.recv(most_bytes)
         except TimeoutError:
             return None
         except OSError as problem:

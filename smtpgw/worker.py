@@ -15,13 +15,16 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from smtpgw.readers import is_in
 from smtpgw.settings import Settings
 
 if TYPE_CHECKING:
+    from smtpgw.envelope import Peer
     from smtpgw.gateway import Gateway
     from smtpgw.gunicorn_conf import Application
     from smtpgw.limits import Doorkeeper, Room
     from smtpgw.tls import Certificate
+    from smtpgw.wire import Wire
 
 TICK_SECONDS = 0.5  # heartbeat to the master, look for a signal
 HTTP_CONNECTIONS = 100
@@ -45,6 +48,7 @@ class GatewayWorker(GeventWorker):
         from smtpgw.mappings import Mappings
         from smtpgw.tls import Certificate
 
+        logs.start()
         settings = self.settings = cast("Application", self.app).settings
         mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
         self.gateway = Gateway(settings, mappings)
@@ -74,7 +78,7 @@ class GatewayWorker(GeventWorker):
         smtp: list[StreamServer] = []
         http: list[StreamServer] = []
         for listener in self.sockets:
-            is_http = listener.getsockname()[1] == self.settings.http_bind.port
+            is_http = self.name_of(listener) == "http"
             pool = Pool(HTTP_CONNECTIONS if is_http else self.settings.max_sessions + SPARE_CONNECTIONS)
             listener.setblocking(True)
             server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool)
@@ -82,7 +86,7 @@ class GatewayWorker(GeventWorker):
                 server.max_accept = 1  # leave the next connection to another worker
             server.start()
             (http if is_http else smtp).append(server)
-        gevent.spawn(self.certificate.watch)
+        gevent.spawn(self.certificate.watch, self.settings.tls_check_seconds)
         while self.alive:
             self.tick()
         self.drain(smtp)
@@ -119,33 +123,67 @@ class GatewayWorker(GeventWorker):
 
     # --- Connections
 
+    def name_of(self, listener: Any) -> str:
+        """Which of `Settings.binds` a listening socket is."""
+        port = listener.getsockname()[1]
+        return next(name for name, bound in self.settings.binds.items() if bound.port == port)
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
-        port = listener.getsockname()[1]
-        if port == self.settings.http_bind.port:
+        name = self.name_of(listener)
+        if name == "http":
             super().handle(listener, client, addr)
         else:
-            self.serve_smtp(client, addr, tls_first=port != self.settings.smtp_bind.port)
+            self.serve_smtp(client, addr, name)
 
-    def serve_smtp(self, client: Any, addr: Any, *, tls_first: bool) -> None:
+    def serve_smtp(self, client: Any, addr: Any, listener: str) -> None:
         from smtpgw import logs, metrics, replies
         from smtpgw.envelope import Peer
+        from smtpgw.gateway import Doorway
         from smtpgw.session import Session
-        from smtpgw.wire import Wire
+        from smtpgw.wire import ConnectionLost, Wire
 
-        peer = Peer(addr[0], addr[1])
+        peer = Peer.of(*addr[:2])
         wire = Wire(client, self.settings, self.stopping)
+        tls_first = listener == "smtps"
         try:
+            if self.settings.proxy_protocol and listener != "internal":
+                peer = self.peer_behind(peer, wire)
             with self.doorkeeper.admit(peer.address):
-                metrics.SESSIONS_OPENED.labels("smtps" if tls_first else "smtp").inc()
+                metrics.SESSIONS_OPENED.labels(listener).inc()
                 metrics.SESSIONS_ACTIVE.inc()
                 try:
-                    session = Session(wire, peer, self.gateway, self.settings, self.certificate, self.room)
+                    gateway = Doorway(self.gateway, peer.address)
+                    session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
                     session.run(tls_first=tls_first)
                 finally:
                     metrics.SESSIONS_ACTIVE.dec()
         except replies.Refused as refusal:  # not let in
-            logs.limit(client=peer.address, reply=refusal.reply.text)
+            logs.limit(client=peer.address, reply=refusal.reply.text, reason=str(refusal.__cause__ or ""))
             if not tls_first:
                 wire.write(refusal.reply.filled(hostname=self.settings.hostname).encode())
             wire.close()
+        except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
+            logs.debug("session", client=peer.address, reason="check", detail=str(lost))
+            wire.close()
+
+    def peer_behind(self, balancer: "Peer", wire: "Wire") -> "Peer":
+        """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
+
+        Raises:
+            Refused: 421 to whoever is no load balancer, or says nothing of the kind.
+            ConnectionLost
+        """
+        from smtpgw import metrics, proxy, replies
+        from smtpgw.envelope import Peer
+
+        if not is_in(balancer.address, self.settings.proxy_cidrs):
+            metrics.LIMITS.labels("proxy_only").inc()
+            raise replies.Refused(replies.PROXY_ONLY)
+        try:
+            head = wire.read_head(proxy.wanted, self.settings.handshake_timeout_seconds)
+            named = proxy.client(head)
+        except proxy.ProxyError as problem:
+            metrics.LIMITS.labels("proxy_header").inc()
+            raise replies.Refused(replies.PROXY_HEADER_MISSING) from problem
+        return Peer.of(*named) if named else Peer(balancer.address, balancer.port, is_check=True)
