@@ -19,9 +19,8 @@ BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 def options(settings: Settings) -> dict[str, Any]:
     """What gunicorn is told."""
-    binds = [settings.smtp_bind, settings.smtps_bind, settings.http_bind]
     return {
-        "bind": [str(b) for b in binds if b],
+        "bind": [str(bound) for bound in settings.binds.values()],
         "workers": settings.workers,
         "worker_class": GatewayWorker,
         "backlog": BACKLOG,
@@ -34,10 +33,11 @@ def options(settings: Settings) -> dict[str, Any]:
         "reuse_port": False,  # it resets the connections queued at a worker that dies
         "certfile": None,  # it would wrap every bind in TLS; the sessions do that themselves
         "accesslog": None,
-        "logconfig_dict": logs.configuration(settings.log_level, settings.log_format),
+        "logconfig_dict": logs.configuration(settings.log_level),
         "proc_name": "smtpgw",
         "on_starting": on_starting,
         "child_exit": child_exit,
+        "worker_exit": worker_exit,
     }
 
 
@@ -64,6 +64,11 @@ def child_exit(_arbiter: object, worker: GatewayWorker) -> None:
     if folder:
         for file in folder.glob(f"gauge_live*_{worker.pid}.db"):
             file.unlink()
+
+
+def worker_exit(_arbiter: object, _worker: GatewayWorker) -> None:
+    """The last that runs in a worker: its last log lines are still to be written."""
+    logs.flush()
 
 
 class Application(BaseApplication):
