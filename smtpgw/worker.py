@@ -78,10 +78,12 @@ class GatewayWorker(GeventWorker):
         smtp: list[StreamServer] = []
         http: list[StreamServer] = []
         for listener in self.sockets:
-            is_http = self.name_of(listener) == "http"
+            name = self.name_of(listener)
+            is_http = name == "http"
             pool = Pool(HTTP_CONNECTIONS if is_http else self.settings.max_sessions + SPARE_CONNECTIONS)
             listener.setblocking(True)
-            server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool)
+            handle = partial(self.handle, listener) if is_http else partial(self.serve_smtp, name)
+            server = StreamServer(listener, handle=handle, spawn=pool)
             if self.cfg.workers > 1:
                 server.max_accept = 1  # leave the next connection to another worker
             server.start()
@@ -128,15 +130,8 @@ class GatewayWorker(GeventWorker):
         port = listener.getsockname()[1]
         return next(name for name, bound in self.settings.binds.items() if bound.port == port)
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
         """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
-        name = self.name_of(listener)
-        if name == "http":
-            super().handle(listener, client, addr)
-        else:
-            self.serve_smtp(client, addr, name)
-
-    def serve_smtp(self, client: Any, addr: Any, listener: str) -> None:
         from smtpgw import logs, metrics, replies
         from smtpgw.envelope import Peer
         from smtpgw.gateway import Doorway
