@@ -6,7 +6,7 @@ reply and goes on, or hangs up where the code says so.
 """
 
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, with CRLF
 
@@ -18,6 +18,7 @@ class Reply:
     code: int
     status: str  # "2.1.0"; "" where RFC 2034 §3 wants none: 220, 3xx, and the answers to HELO and EHLO
     text: str
+    name: str = field(default="", compare=False)  # "sender_not_confirmed": for logs and metrics, also after `filled`
 
     def filled(self, **fields: object) -> "Reply":
         """The reply with its `{fields}` replaced, each made to fit on one line."""
@@ -175,3 +176,7 @@ API_RATE_LIMITED = Reply(451, "4.7.0", "Cakemail asks to wait {seconds} seconds;
 API_BUSY = Reply(451, "4.4.5", "Too many messages are waiting for Cakemail; try again later")
 OUTCOME_UNKNOWN = Reply(451, "4.4.2", "Cakemail did not answer in time; try again later")
 INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here; try again later")
+
+for _name, _reply in list(globals().items()):
+    if isinstance(_reply, Reply):
+        object.__setattr__(_reply, "name", _name.lower())
