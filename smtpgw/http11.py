@@ -22,6 +22,7 @@ RECEIVE_BYTES = 64 * 1024
 ONE_SEND_BYTES = 64 * 1024  # up to here head and body are put together; above it the copy costs more
 HEAD_BYTES = 64 * 1024
 HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) [^\r\n]*\r\n((?:[!-9;-~]+:[^\r\n\x00]*\r\n)*)\r\n")
+END_OF_HEAD = re.compile(rb"\n\r?\n")
 FIELD = re.compile(r"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 UNUSUAL = frozenset({"transfer-encoding", "content-encoding", "trailer", "upgrade"})
 BODYLESS = frozenset({204, 205, 304})
@@ -82,7 +83,7 @@ class Exchange(HTTPConnection):
         """Read the answer, all of it, within the connection's time-out."""
         deadline = monotonic() + float(self.timeout or 0)
         received = b""
-        while b"\r\n\r\n" not in received and len(received) < HEAD_BYTES:
+        while not END_OF_HEAD.search(received) and len(received) < HEAD_BYTES:
             received += self.receive(deadline)
         found = quick_head(received)
         if not found:

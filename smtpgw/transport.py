@@ -119,6 +119,7 @@ class Adapter(BaseAdapter):
         )
         answer = requests.Response()
         answer.status_code = found.status
+        found.headers.pop("location", None)  # no redirect is followed, with a token least of all
         answer.headers = found.headers  # type: ignore[assignment]
         answer.url, answer.request = request.url, request
         answer._content, answer._content_consumed = found.data, True  # type: ignore[attr-defined]
