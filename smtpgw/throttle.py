@@ -81,11 +81,19 @@ def shared_limiter(storage_url: str) -> FixedWindowRateLimiter:
 class Throttle:
     """The failed logins of a worker, or of all of them."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
         self.settings = settings
         self.clock = clock
+        self.sleep = sleep
         self.counts = Counts(settings.throttle_storage, clock)
         self.guesses = RateLimitItemPerSecond(settings.throttle_failures, settings.throttle_seconds)
+        # At one account, and more than one address can make: so it is guessed at from elsewhere, too.
+        self.siege = RateLimitItemPerSecond(2 * settings.throttle_failures, settings.throttle_seconds)
         self.success = RateLimitItemPerSecond(1, ACCEPTED_SECONDS)
         self.key = secrets.token_bytes(32)
         self.accepted: TTLCache[bytes, bool] = TTLCache(MOST_REMEMBERED, ACCEPTED_SECONDS, clock)
@@ -107,7 +115,7 @@ class Throttle:
         try:
             return self._login(place, address, credentials, login)
         except Refused:
-            gevent.sleep(self._delay_seconds(place))
+            self.sleep(self._delay_seconds(place))
             raise
 
     def _login(
@@ -141,7 +149,7 @@ class Throttle:
     def _failed(self, place: str, digest: bytes, credentials: Credentials, reply: Reply) -> None:
         if (place, digest) not in self.refused:
             self.counts.add(self.guesses, ADDRESS, place)
-            self.counts.add(self.guesses, ACCOUNT, name_of(credentials))
+            self.counts.add(self.siege, ACCOUNT, name_of(credentials))
         self.refused[place, digest] = reply, self.clock()
 
     @contextmanager
@@ -177,7 +185,7 @@ class Throttle:
 
     def _slow_if_attacked(self, place: str, address: str, credentials: Credentials) -> None:
         name = name_of(credentials)
-        if self.counts.look(self.guesses, ACCOUNT, name).remaining:
+        if self.counts.look(self.siege, ACCOUNT, name).remaining:
             return
         if not self.counts.look(self.success, KNOWN, name, place).remaining:
             return
@@ -185,7 +193,7 @@ class Throttle:
         logs.limit(
             client=address, username=logs.address(credentials.username), what="slowed: guessed at from elsewhere"
         )
-        gevent.sleep(self.settings.throttle_delay_seconds)
+        self.sleep(self.settings.throttle_delay_seconds)
 
     def _delay_seconds(self, place: str) -> float:
         guesses = self.settings.throttle_failures - self.counts.look(self.guesses, ADDRESS, place).remaining
