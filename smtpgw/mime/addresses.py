@@ -1,10 +1,12 @@
 """Mailboxes of an address field: display names, comments, groups and all (RFC 5322 §3.4, with §4.4 of old mail)."""
 
+import functools
 import re
 from dataclasses import dataclass
 
 from smtpgw.mime.words import decoded
 
+CACHED_LENGTH = 120  # an app's From is the same in all its mail
 LENGTH = 8192  # of a field; a person's name and address need a hundredth of it
 
 # An encoded word comes first: "=?utf-8?q?Doe,_Jane?=" has a comma that separates nothing.
@@ -39,10 +41,17 @@ def mailboxes(value: str) -> list[Mailbox]:
     Raises:
         NoMailbox: it names something else, or nothing.
     """
+    return list(cached(value)) if len(value) <= CACHED_LENGTH else read(value)
+
+
+def read(value: str) -> list[Mailbox]:
     if len(value) > LENGTH:
         raise NoMailbox
     items = [item for item in Reader(value).items() if not item.is_empty]
     return [item.mailbox() for item in with_their_commas(items)]
+
+
+cached = functools.lru_cache(1024)(read)
 
 
 @dataclass(slots=True)
