@@ -5,6 +5,7 @@ same thing at once cause one call to the API.
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from smtpgw.envelope import Account, Credentials
 from smtpgw.replies import Refused
 
 TOKEN_USERNAMES = frozenset({"apikey", "token"})  # `apikey` is what an app that comes from SendGrid has configured
+# RFC 6750 §2.1. What is not of this form is no token, and would end the header that it travels in.
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 MOST_LOGINS = MOST_ACCOUNTS = 20_000  # cached a process
 ACCESS_TOKEN_SECONDS = 600.0  # a bare access token is checked again after this
 EARLY_SECONDS = 60.0  # a token is refreshed this long before it expires, or at 9/10 of a shorter life
@@ -126,6 +129,8 @@ class Accounts:
     def _new_login(self, digest: bytes, credentials: Credentials, held: Login | None) -> Login:
         if credentials.username.lower() in TOKEN_USERNAMES:
             token = credentials.password.strip()  # pasted with a newline more often than not
+            if not TOKEN.fullmatch(token):
+                raise NotAuthorized("not the form of a token")
             login = Login(self.api.own_account(token), token, "", self.clock() + ACCESS_TOKEN_SECONDS)
         else:
             login = self._from_token(self._new_token(credentials, held), held)
