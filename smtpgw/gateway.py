@@ -62,6 +62,8 @@ class Gateway:
         try:
             reply = self._submit(submission, story)
         except Refused as refusal:
+            if isinstance(refusal, dialects.HeaderRefused):
+                story.refused(refusal.finding)
             story.tell(refusal.reply)
             raise
         story.tell(reply)
@@ -78,7 +80,8 @@ class Gateway:
         with story.stage("parse"):
             mail = off_the_loop(len(raw), lambda: message.parse(raw, self.settings.inline_images))
         story.message(mail)
-        options = dialects.read(mail, envelope.recipients, self.mappings.account(account.id))
+        mapping = self.mappings.account(account.id)
+        options = off_the_loop(len(raw), lambda: dialects.read(mail, envelope.recipients, mapping))
         story.options(options)
         with story.stage("sender"):
             sender_id, list_id = self._sender_and_list(submission, mail, options)

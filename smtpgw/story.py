@@ -6,7 +6,7 @@ from time import monotonic
 
 from smtpgw import logs, metrics
 from smtpgw.delivery import Outcome
-from smtpgw.dialects import Options, Verdict
+from smtpgw.dialects import Finding, Options, Verdict
 from smtpgw.envelope import Submission
 from smtpgw.message import Message
 from smtpgw.replies import Reply
@@ -48,6 +48,11 @@ class Story:
             self.fields["metadata"] = dict(options.metadata)
         if options.account_id is not None:
             self.fields["sub_account"] = options.account_id
+
+    def refused(self, finding: Finding) -> None:
+        """The control header for which the message is refused."""
+        metrics.DIALECTS.labels(finding.dialect, finding.verdict.value).inc()
+        self.fields["refused"] = f"{finding.header}: {finding.detail}"
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:
         self.refused_some = any(not o.is_accepted for o in outcomes)
