@@ -1,7 +1,6 @@
 """AUTH PLAIN (RFC 4616) and LOGIN, as pure conversations: challenges go out and responses come in through `ask`."""
 
 import base64
-import binascii
 from collections.abc import Callable
 
 from smtpgw import replies
@@ -49,5 +48,5 @@ def decoded(response: str) -> str:
         return ""
     try:
         return base64.b64decode(response, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no ASCII, no base64, or no UTF-8 in it
         raise Refused(replies.AUTH_MALFORMED) from None
