@@ -61,7 +61,8 @@ class Refused(Exception):
 def one_line(value: object) -> str:
     """A value as plain ASCII on one line: whatever came from a client or from Cakemail must not end a reply."""
     text = unicodedata.normalize("NFKD", str(value))
-    return " ".join("".join(c for c in text if not unicodedata.combining(c)).split())[:800]
+    plain = "".join(c if c.isprintable() else " " for c in text if not unicodedata.combining(c))
+    return " ".join(plain.split())[:800]
 
 
 # --- Connection --------------------------------------------------------------------------------------------------
@@ -180,3 +181,4 @@ INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here; try again later
 for _name, _reply in list(globals().items()):
     if isinstance(_reply, Reply):
         object.__setattr__(_reply, "name", _name.lower())
+del _name, _reply
