@@ -121,9 +121,9 @@ class Accounts:
         digest = self._digest(credentials)
         held = self.logins.get(digest)
         if held and self.clock() < held.good_until:
-            metrics.CACHE.labels("login", "hit").inc()
+            metrics.CACHE.count("login", "hit")
             return held
-        metrics.CACHE.labels("login", "miss").inc()
+        metrics.CACHE.count("login", "miss")
         return self.flight.do(digest, lambda: self._new_login(digest, credentials, held))
 
     def _new_login(self, digest: bytes, credentials: Credentials, held: Login | None) -> Login:
@@ -186,9 +186,9 @@ class Accounts:
         key = (account.id, account_id)
         held = self.directories.get(key)
         if held and self.clock() - held.read_at < most_seconds:
-            metrics.CACHE.labels("directory", "hit").inc()
+            metrics.CACHE.count("directory", "hit")
             return held
-        metrics.CACHE.labels("directory", "miss").inc()
+        metrics.CACHE.count("directory", "miss")
         return self.flight.do(key, lambda: self._read_directory(account, account_id))
 
     def _read_directory(self, account: Account, account_id: int | None) -> Directory:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import orjson
 from gevent.lock import BoundedSemaphore
 
-from smtpgw import __version__, metrics
+from smtpgw import __version__, metrics, tracing
 from smtpgw.settings import Settings
 from smtpgw.transport import Answer, NotAnswered, NotSent, Transport
 
@@ -101,7 +101,11 @@ class Cakemail:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.transport = Transport(settings.api_url, settings.api_connections, settings.api_connect_timeout_seconds)
+        self.exchange = tracing.exchanges(self.transport.exchange)
         self.slots = BoundedSemaphore(settings.api_connections)
+        self.waiting = 0
+        metrics.SAMPLED[metrics.API_IN_FLIGHT] = lambda: settings.api_connections - self.slots.counter
+        metrics.SAMPLED[metrics.API_WAITING] = lambda: self.waiting
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -194,24 +198,35 @@ class Cakemail:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         target = f"{path}?{urlencode(query)}" if query else path
-        if not self.slots.acquire(timeout=self.settings.api_wait_seconds):
-            metrics.LIMITS.labels("api_connections").inc()
-            raise Busy("too many calls to Cakemail are under way")
-        began, status = monotonic(), "failed"
-        metrics.API_IN_FLIGHT.inc()
+        if not self.slots.acquire(blocking=False):
+            self._wait_for_slot()
+        began, status = monotonic(), "unanswered"
         try:
             seconds = timeout_seconds or self.settings.api_timeout_seconds
-            answer = self.transport.exchange(method, target, headers, body, seconds)
-            status = str(answer.status)
+            answer = self.exchange(method, target, headers, body, seconds)
+            status = metrics.status(answer.status)
         except NotSent as problem:
+            status = "unreached"
             raise NotReached(str(problem)) from problem
         except NotAnswered as problem:
             raise OutcomeUnknown(str(problem)) from problem
         finally:
             self.slots.release()
-            metrics.API_IN_FLIGHT.dec()
-            metrics.API_SECONDS.labels(endpoint, status).observe(monotonic() - began)
+            metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
         return read(answer)
+
+    def _wait_for_slot(self) -> None:
+        """Wait until one of the calls under way has ended. Raises Busy."""
+        began = monotonic()
+        self.waiting += 1
+        try:
+            has_slot = self.slots.acquire(timeout=self.settings.api_wait_seconds)
+        finally:
+            self.waiting -= 1
+            metrics.API_WAIT_SECONDS.add(monotonic() - began)
+        if not has_slot:
+            metrics.LIMITS.labels("api_connections").inc()
+            raise Busy("too many calls to Cakemail are under way")
 
 
 def acting_for(account_id: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from time import monotonic
 import gevent
 from gevent.pool import Pool
 
-from smtpgw import metrics, replies
+from smtpgw import replies, tracing
 from smtpgw.accounts import Accounts
 from smtpgw.cakemail import (
     ApiError,
@@ -64,13 +64,8 @@ class Delivery:
             return self._outcome(request, recipient, account, began)
 
         if len(recipients) == 1:
-            outcomes = [one(recipients[0])]
-        else:
-            outcomes = list(Pool(self.settings.recipients_in_parallel).map(one, recipients))
-        for outcome in outcomes:
-            result = "accepted" if outcome.is_accepted else "deferred" if outcome.is_deferred else "refused"
-            metrics.RECIPIENTS.labels(result).inc()
-        return outcomes
+            return [one(recipients[0])]
+        return list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(one), recipients))
 
     def _outcome(self, request: EmailRequest, recipient: str, account: Account, began: float) -> Outcome:
         try:

@@ -57,3 +57,4 @@ class Submission:
     account: Account
     envelope: Envelope
     raw: bytes = field(repr=False)
+    client: str = ""  # the address it came from

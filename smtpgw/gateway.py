@@ -58,16 +58,9 @@ class Gateway:
         Raises:
             Refused: 5xx when it cannot be sent so, 4xx when it may be sent again.
         """
-        story = Story(submission)
-        try:
-            reply = self._submit(submission, story)
-        except Refused as refusal:
-            if isinstance(refusal, dialects.HeaderRefused):
-                story.refused(refusal.finding)
-            story.tell(refusal.reply)
-            raise
-        story.tell(reply)
-        return reply
+        with Story(submission) as story:
+            story.reply = self._submit(submission, story)
+        return story.reply
 
     def answered(self, submission: Submission, *, heard: bool) -> None:
         """The reply to this message is on its way, and the client was still there to hear it, or was not."""
@@ -85,6 +78,7 @@ class Gateway:
         story.options(options)
         with story.stage("sender"):
             sender_id, list_id = self._sender_and_list(submission, mail, options)
+        story.sender(sender_id)
         with story.stage("translate"):
             request = off_the_loop(
                 len(raw),
@@ -98,7 +92,7 @@ class Gateway:
             story.outcomes(outcomes)
             reply = answer(submission.id, outcomes)
             if self.settings.notices:
-                self.notices.send(submission, mail, sender_id, list_id, options.account_id, outcomes)
+                story.notice(self.notices.send(submission, mail, sender_id, list_id, options.account_id, outcomes))
         self.unheard[submission.id] = key
         return reply
 

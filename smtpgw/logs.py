@@ -137,9 +137,9 @@ def text(words: str) -> str:
     return masking.MAILBOX.sub(lambda found: LOG.address(found[0]), words) if "@" in words else words
 
 
-def session(**fields: object) -> None:
-    """The end of a session: who, how long, what it did, why it ended."""
-    LOG.write("info", "session", fields)
+def session(*, quiet: bool = False, **fields: object) -> None:
+    """The end of a session: who, how long, what it did, why it ended; `quiet` for one that is of no interest."""
+    LOG.write("debug" if quiet else "info", "session", fields)
 
 
 def auth(**fields: object) -> None:

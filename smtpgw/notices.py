@@ -40,25 +40,25 @@ class Notices:
         list_id: int | None,
         account_id: int | None,
         outcomes: Sequence[Outcome],
-    ) -> None:
-        """Send the notice, if these outcomes want one, in the name of the message's own sender.
+    ) -> Outcome | None:
+        """Send the notice, if these outcomes want one, in the name of the message's own sender; what became of it.
 
         Raises:
             Refused: 451 when it cannot be sent now; the client then comes again, and nothing is doubled.
         """
         refused = [o for o in outcomes if not o.is_accepted]
         if not refused or len(refused) == len(outcomes):
-            return
+            return None
         reverse_path = submission.envelope.reverse_path
         if not reverse_path or is_automatic(mail):
             metrics.NOTICES.labels("none").inc()
-            return
+            return None
         try:
             grammar.mailbox(reverse_path)
         except Refused:
             metrics.NOTICES.labels("no_address").inc()
             logs.error(id=submission.id, what="no notice: the reverse-path is no mailbox")
-            return
+            return None
         notice = notice_about(mail, outcomes, refused)
         options = Options(tracking=NOT_TRACKED, account_id=account_id)
         request = translation.translate(notice, options, sender_id, list_id, "transactional")
@@ -66,7 +66,7 @@ class Notices:
         if outcome.is_deferred:
             raise Refused(outcome.reply)
         metrics.NOTICES.labels("sent" if outcome.is_accepted else "refused").inc()
-        logs.message(id=submission.id, notice=outcome.uuid or outcome.reply.text, to=logs.address(reverse_path))
+        return outcome
 
 
 def is_automatic(mail: Message) -> bool:

@@ -26,7 +26,7 @@ class Outlet:
         """`told` makes the line that says how many were dropped."""
         self.descriptor = descriptor
         self.told = told
-        self.dropped = 0  # lines, since the process began
+        self.dropped = self._told = 0  # lines, since the process began
         self._queue: SimpleQueue[bytes] | None = None
         self._accepted = self._written = 0
 
@@ -39,6 +39,12 @@ class Outlet:
         else:
             self._accepted += 1
             self._queue.put(line)
+
+    def newly_dropped(self) -> int:
+        """How many lines were dropped since this was asked for last."""
+        newly = self.dropped - self._told
+        self._told += newly
+        return newly
 
     def start(self) -> None:
         """Write from a thread from now on; once in a process, after its fork."""

@@ -6,11 +6,11 @@ RFC 5321 with 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 2920 (PIPELINING), 6152
 
 import secrets
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 from typing import Protocol
 
 from smtpgw import grammar, logs, metrics, replies, sasl
+from smtpgw.diary import Diary
 from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
 from smtpgw.limits import Room
 from smtpgw.replies import Refused, Reply
@@ -52,6 +52,7 @@ class Session:
         self.certificate = certificate
         self.room = room
         self.id = secrets.token_hex(6)
+        self.diary = Diary(self.id, peer)
         self.tls = ""  # the TLS version, "" before TLS
         self.greeted = False
         self.account: Account | None = None
@@ -76,7 +77,15 @@ class Session:
             self.detail = str(lost)
         finally:
             self.wire.close()
-            self.report(monotonic() - began)
+            self.diary.end(
+                tls=self.tls,
+                messages=self.messages,
+                seconds=monotonic() - began,
+                reason=self.closing or "error",
+                verb=self.verb,
+                detail=self.detail,
+                said_something=bool(self.greeted or self.mistakes or self.tls),
+            )
 
     def next_reply(self) -> Reply | None:
         """Read one command and do it. Every refusal and every bug of ours becomes a reply here, and only here."""
@@ -120,7 +129,7 @@ class Session:
             self.put(replies.TOO_MANY_AUTH_FAILURES)
 
     def put(self, reply: Reply) -> None:
-        metrics.COMMANDS.labels(self.verb, str(reply.code)).inc()
+        self.diary.reply(self.verb, reply)
         if reply.closes:
             self.closing = REASONS.get(reply, "other")
         if "{hostname}" in reply.text:
@@ -165,14 +174,16 @@ class Session:
         mechanism = sasl.MECHANISMS.get(name.upper())
         if not mechanism:
             raise Refused(replies.MECHANISM_UNKNOWN)
+        username = ""
         try:
             credentials = mechanism(initial.strip(), self.ask)
+            username = credentials.username
             self.account = self.gateway.login(credentials)
         except Refused as refusal:
             self.auth_failures += refusal.reply.code == 535
-            self.report_auth(name, {535: "refused", 454: "unavailable"}.get(refusal.reply.code, "malformed"))
+            self.diary.login(name.upper(), username, refusal.reply, None)
             raise
-        self.report_auth(name, "done")
+        self.diary.login(name.upper(), username, replies.AUTHENTICATED, self.account)
         return replies.AUTHENTICATED
 
     def ask(self, challenge: str) -> str:
@@ -220,7 +231,7 @@ class Session:
         """Give the message to the gateway, and tell it whether its answer reached the client."""
         assert self.account  # COMMANDS says that DATA needs a login
         self.messages += 1
-        submission = Submission(f"{self.id}.{self.messages}", self.id, self.account, envelope, raw)
+        submission = Submission(f"{self.id}.{self.messages}", self.id, self.account, envelope, raw, self.peer.address)
         reply = self.gateway.submit(submission)
         self.mistakes = 0
         self.gateway.answered(submission, heard=not self.wire.client_has_gone())
@@ -246,30 +257,6 @@ class Session:
         if word in HTTP_METHODS and not self.greeted:
             return replies.NOT_SMTP  # a health check gone astray, or a browser made to send mail (ALPACA)
         return replies.NOT_IMPLEMENTED if word in NOT_OFFERED else replies.UNKNOWN_COMMAND
-
-    def report_auth(self, mechanism: str, result: str) -> None:
-        metrics.AUTH.labels(result).inc()
-        account = self.account.id if self.account else None
-        logs.auth(
-            session=self.id, client=self.peer.address, result=result, account=account, mechanism=mechanism.upper()
-        )
-
-    def report(self, duration_seconds: float) -> None:
-        """The session's line in the log. A health check is of no interest, nor is one who said nothing."""
-        is_check = self.peer.is_check and not self.account
-        metrics.SESSIONS_CLOSED.labels("check" if is_check else self.closing or "error").inc()
-        said_something = (self.greeted or self.mistakes or self.tls) and not is_check
-        say = logs.session if said_something else partial(logs.debug, "session")
-        say(
-            session=self.id,
-            client=self.peer.address,
-            account=self.account.id if self.account else None,
-            tls=self.tls,
-            messages=self.messages,
-            seconds=round(duration_seconds, 3),
-            reason=self.closing or "error",
-            detail=self.detail,
-        )
 
 
 REASONS = {

@@ -180,7 +180,7 @@ class Throttle:
     def _answer_from_memory(self, place: str, digest: bytes) -> None:
         reply, checked_at = self.refused.get((place, digest), (None, 0.0))
         if reply and self.clock() - checked_at < RECHECK_SECONDS:
-            metrics.CACHE.labels("refused_login", "hit").inc()
+            metrics.CACHE.count("refused_login", "hit")
             raise Refused(reply)
 
     def _slow_if_attacked(self, place: str, address: str, credentials: Credentials) -> None:

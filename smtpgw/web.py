@@ -6,16 +6,23 @@ would find no server at all where they must be told 451.
 
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, request
 from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+
+from smtpgw import metrics
 
 
 def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Flask:
     """The Flask app of a worker. `why_not_ready` says what is in the way, "" when nothing is."""
-    app = Flask("smtpgw")
+    app = Flask("smtpgw", static_folder=None)
     exporter = GunicornInternalPrometheusMetrics if several_workers else PrometheusMetrics
     exporter(app, path="/metrics", group_by="endpoint", defaults_prefix="smtpgw")
+
+    @app.before_request
+    def count_to_the_end() -> None:
+        if request.path == "/metrics":
+            metrics.flush()
 
     @app.get("/health/live")
     def live() -> tuple[str, int]:

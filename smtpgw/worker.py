@@ -42,14 +42,15 @@ class GatewayWorker(GeventWorker):
 
     def load_wsgi(self) -> None:
         """Build what a worker needs, once it is forked and patched."""
-        from smtpgw import __version__, logs, metrics, web
+        from smtpgw import __version__, logs, metrics, tracing, web
         from smtpgw.gateway import Gateway
         from smtpgw.limits import Doorkeeper, Room
         from smtpgw.mappings import Mappings
         from smtpgw.tls import Certificate
 
-        logs.start()
         settings = self.settings = cast("Application", self.app).settings
+        logs.start()
+        tracing.start(settings, __version__)
         mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
         self.gateway = Gateway(settings, mappings)
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
@@ -57,6 +58,7 @@ class GatewayWorker(GeventWorker):
         self.room = Room(settings.max_bytes_in_flight)
         self.wsgi = cast(Any, web.create_app(self.why_not_ready, several_workers=settings.workers > 1))
         metrics.BUILD.labels(__version__).set(1)
+        metrics.WORKERS.set(1)
         logs.lifecycle(what="worker started", worker=self.pid)
 
     def why_not_ready(self) -> str:
@@ -75,6 +77,8 @@ class GatewayWorker(GeventWorker):
         Replaces GeventWorker.run for its end: there the probes' listener closes with the others, and a drain takes all
         of gunicorn's graceful_timeout where ours is shorter, so that the master never kills a submission.
         """
+        from smtpgw import metrics, tracing
+
         smtp: list[StreamServer] = []
         http: list[StreamServer] = []
         for listener in self.sockets:
@@ -95,6 +99,8 @@ class GatewayWorker(GeventWorker):
         for server in http:
             server.stop(timeout=TICK_SECONDS)
         self.gateway.close()
+        metrics.flush()
+        tracing.stop()
 
     def tick(self) -> None:
         """Tell the master that this process is well, and measure how late its greenlets run."""
@@ -103,7 +109,8 @@ class GatewayWorker(GeventWorker):
         self.notify()
         began = time.monotonic()
         gevent.sleep(TICK_SECONDS)
-        metrics.LOOP_LAG.observe(max(0.0, time.monotonic() - began - TICK_SECONDS))
+        metrics.LOOP_LAG.add(max(0.0, time.monotonic() - began - TICK_SECONDS))
+        metrics.flush()
 
     def drain(self, servers: list[StreamServer]) -> None:
         """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
@@ -132,7 +139,7 @@ class GatewayWorker(GeventWorker):
 
     def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
         """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
-        from smtpgw import logs, metrics, replies
+        from smtpgw import diary, logs, metrics, replies
         from smtpgw.envelope import Peer
         from smtpgw.gateway import Doorway
         from smtpgw.session import Session
@@ -147,6 +154,7 @@ class GatewayWorker(GeventWorker):
             with self.doorkeeper.admit(peer.address):
                 metrics.SESSIONS_OPENED.labels(listener).inc()
                 metrics.SESSIONS_ACTIVE.inc()
+                metrics.SESSIONS_BY_CLIENT.count(peer.address)
                 try:
                     gateway = Doorway(self.gateway, peer.address)
                     session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
@@ -154,7 +162,7 @@ class GatewayWorker(GeventWorker):
                 finally:
                     metrics.SESSIONS_ACTIVE.dec()
         except replies.Refused as refusal:  # not let in
-            logs.limit(client=peer.address, reply=refusal.reply.text, reason=str(refusal.__cause__ or ""))
+            diary.refused(peer, refusal.reply, reason=str(refusal.__cause__ or ""))
             if not tls_first:
                 wire.write(refusal.reply.filled(hostname=self.settings.hostname).encode())
             wire.close()

@@ -1,0 +1,91 @@
+"""What is told of one session: its lines in the log, and the metrics. `story.py` tells of its messages."""
+
+from cachetools import TTLCache
+
+from smtpgw import logs, metrics
+from smtpgw.envelope import Account, Peer
+from smtpgw.replies import Reply
+
+# Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
+LIMITS = frozenset(
+    {
+        "data_timeout", "line_too_long", "message_too_big", "no_room_now", "proxy_header_missing", "proxy_only",
+        "too_many_auth_failures", "too_many_errors", "too_many_recipients", "too_many_sessions",
+        "too_many_sessions_from_address",
+    }
+)  # fmt: skip
+TOLD_ELSEWHERE = frozenset({"login_throttled"})
+LIMIT_LINE_SECONDS = 10.0  # a client that runs into a limit again and again has a line this often
+told_lately: TTLCache[tuple[str, str], bool] = TTLCache(10_000, LIMIT_LINE_SECONDS)
+
+
+class Diary:
+    """Of one session with a client."""
+
+    def __init__(self, session_id: str, peer: Peer) -> None:
+        self.session_id = session_id
+        self.peer = peer
+        self.account_id: int | None = None
+
+    def reply(self, verb: str, reply: Reply) -> None:
+        """A reply was given to a command."""
+        metrics.COMMANDS.count(verb, str(reply.code))
+        if reply.is_error:
+            refused(self.peer, reply, session=self.session_id, account=self.account_id)
+
+    def login(self, mechanism: str, username: str, reply: Reply, account: Account | None) -> None:
+        """AUTH was answered."""
+        result = "done" if account else LOGIN_RESULTS.get(reply.name, "malformed")
+        metrics.AUTH.labels(result).inc()
+        self.account_id = account.id if account else None
+        logs.auth(
+            session=self.session_id,
+            client=self.peer.address,
+            result=result,
+            account=self.account_id,
+            username=logs.address(username) if "@" in username else "",  # what is no address may be a secret
+            mechanism=mechanism,
+        )
+
+    def end(
+        self, *, tls: str, messages: int, seconds: float, reason: str, verb: str, detail: str, said_something: bool
+    ) -> None:
+        """The session is over. One who said nothing is a health check, and of no interest."""
+        is_check = self.peer.is_check and not self.account_id
+        metrics.SESSIONS_CLOSED.labels("check" if is_check else reason).inc()
+        metrics.SESSION_SECONDS.add(seconds)
+        if reason == "lost":
+            metrics.CONNECTIONS_LOST.count(verb)
+        logs.session(
+            quiet=is_check or not said_something,
+            session=self.session_id,
+            client=self.peer.address,
+            account=self.account_id,
+            tls=tls,
+            messages=messages,
+            seconds=round(seconds, 3),
+            reason=reason,
+            detail=detail,
+        )
+
+
+LOGIN_RESULTS = {
+    "bad_credentials": "refused",
+    "challenge_required": "refused",
+    "login_throttled": "throttled",
+    "login_unavailable": "unavailable",
+}
+
+
+def refused(peer: Peer, reply: Reply, **fields: object) -> None:
+    """A client was told no, in a session or before there was one."""
+    metrics.REFUSALS.count(reply.name)
+    if reply.name not in LIMITS:
+        if reply.name in TOLD_ELSEWHERE:
+            metrics.LIMITS_BY_CLIENT.count(peer.address)
+        return
+    metrics.LIMITS_BY_CLIENT.count(peer.address)
+    key = (peer.address, reply.name)
+    if key not in told_lately:
+        told_lately[key] = True
+        logs.limit(client=peer.address, limit=reply.name, reply=f"{reply.code} {reply.status} {reply.text}", **fields)
