@@ -46,12 +46,12 @@ $(VENV)/installed: requirements.txt | $(BIN)/python
 	@$(PIP_INSTALL) requirements.txt
 	@touch $@
 
-$(VENV)/installed-tests: requirements.txt tests/requirements.txt | $(BIN)/python
+$(VENV)/installed-tests: requirements.txt requirements-tracing.txt tests/requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV)"
 	@$(PIP_INSTALL) tests/requirements.txt
 	@touch $@
 
-$(VENV)/installed-lint: requirements.txt .ci/requirements.txt | $(BIN)/python
+$(VENV)/installed-lint: requirements.txt requirements-tracing.txt .ci/requirements.txt | $(BIN)/python
 	@echo "Installing what the linters need into $(VENV)"
 	@$(PIP_INSTALL) .ci/requirements.txt
 	@touch $@

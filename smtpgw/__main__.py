@@ -7,6 +7,9 @@ COMMANDS = {
     "serve": ("smtpgw.serve", "run the gateway"),
     "sandbox": ("smtpgw.sandbox.server", "run a Cakemail API of your own, on this machine, with an inbox to look at"),
     "demo": ("smtpgw.demo", "run sandbox and gateway, and send a first mail"),
+    "top": ("smtpgw.top", "watch a gateway that runs: messages a second, latencies, refusals"),
+    "logged": ("smtpgw.masking", "print mail addresses as the log has them, to search for"),
+    "explain": ("smtpgw.explain", "tell what a mail of yours would become, and send nothing"),
     "check": ("smtpgw.check", "try your Cakemail credentials: login, senders, list"),
 }
 USAGE = "usage: python -m smtpgw COMMAND [OPTIONS]\n\n" + "\n".join(

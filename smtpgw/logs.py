@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -170,6 +171,14 @@ def lifecycle(**fields: object) -> None:
 def error(*, trace: bool = False, **fields: object) -> None:
     """Something that an operator should look at; with the traceback of the exception being handled."""
     LOG.write("error", "error", {**fields, "trace": traceback.format_exc()} if trace else fields)
+
+
+def uncaught(
+    context: object, kind: type[BaseException], problem: BaseException | None, trace: TracebackType | None
+) -> None:
+    """An exception that ended a greenlet, as gevent's hub tells of it."""
+    told = "".join(traceback.format_exception(kind, problem, trace))
+    LOG.write("error", "error", {"what": f"uncaught in {context!r}", "trace": told})
 
 
 def debug(event: str, **fields: object) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from argparse import ArgumentParser
 from collections.abc import Mapping
 
-from smtpgw import __version__, logs
+from smtpgw import __version__, logs, tracing
 from smtpgw.settings import Settings, SettingsError
 
 HOW_TO_GET_A_CERTIFICATE = """\
@@ -68,6 +68,8 @@ def check_files(settings: Settings) -> None:
             Mappings.load(settings.mappings_file)
         except MappingsError as problem:
             mistakes += [f"SMTPGW_MAPPINGS_FILE: {mistake}" for mistake in problem.mistakes]
+    if settings.tracing_url and not tracing.is_installed():
+        mistakes.append("SMTPGW_TRACING_URL: needs the packages of requirements-tracing.txt, which are not installed")
     if mistakes:
         raise SettingsError(mistakes)
 

@@ -50,6 +50,7 @@ class GatewayWorker(GeventWorker):
 
         settings = self.settings = cast("Application", self.app).settings
         logs.start()
+        gevent.get_hub().print_exception = logs.uncaught  # type: ignore[method-assign, assignment]
         tracing.start(settings, __version__)
         mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
         self.gateway = Gateway(settings, mappings)

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = [ROOT / name for name in ("requirements.txt", "tests/requirements.txt", ".ci/requirements.txt")]
+TRACING = ROOT / "requirements-tracing.txt"
+REQUIREMENTS = [ROOT / "requirements.txt", TRACING, ROOT / "tests/requirements.txt", ROOT / ".ci/requirements.txt"]
 
 
 def requirements(path: Path) -> list[Requirement]:
@@ -77,10 +78,18 @@ def brought_along(requirement: Requirement) -> set[str]:
 
 def test_what_is_imported_is_required_and_nothing_else_is():
     required = requirements(ROOT / "requirements.txt")
-    imported = imported_distributions()
+    imported = imported_distributions() - names(TRACING)
     assert imported <= names(ROOT / "requirements.txt")
     needed = set().union(*(brought_along(r) for r in required if canonicalize_name(r.name) in imported))
     assert names(ROOT / "requirements.txt") == needed
+
+
+def test_tracing_requires_what_it_imports_and_nothing_else():
+    wanted = [
+        r for r in requirements(TRACING) if r.name in ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+    ]
+    needed = set().union(*map(brought_along, wanted)) - names(ROOT / "requirements.txt")
+    assert names(TRACING) == needed
 
 
 # --- Dockerfile --------------------------------------------------------------------------------------------------
