@@ -1,5 +1,6 @@
 """A session in this process whose gateway only notes down what it is given: for tests of dialogues by the thousand."""
 
+import base64
 import contextlib
 import socket
 from collections.abc import Iterable, Iterator
@@ -98,6 +99,7 @@ class InProcess:
             self.sock.shutdown(socket.SHUT_WR)
         heard = b"".join(self._received())
         self.running.get(timeout=PATIENCE_SECONDS)  # raises what the session raised: nothing dies unseen
+        assert replies.INTERNAL_ERROR.encode()[:20] not in heard, "the session has a bug"
         assert self.room.held == 0
         self.sock.close()
         return heard
@@ -108,6 +110,11 @@ class InProcess:
                 yield chunk
         except ConnectionResetError:
             return
+
+
+def plain(username: str = USERNAME, password: str = PASSWORD) -> bytes:
+    """The response of AUTH PLAIN."""
+    return base64.b64encode(f"\0{username}\0{password}".encode())
 
 
 def codes(heard: bytes) -> list[int]:
