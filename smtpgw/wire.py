@@ -6,7 +6,6 @@ where there is not. `wire` owns whichever socket is current, plain or TLS, and c
 wake a reader, since `SSLSocket.shutdown` would let later bytes leave in clear.
 """
 
-import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -24,7 +23,6 @@ SEND_SECONDS = 60.0  # a client that does not read its replies is gone
 RECEIVE_BYTES = 16 * 1024  # a TLS record
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 §4.1.1.4, and nothing else: CVE-2023-51764 and its like
 STUFFED = 1.01  # doubled dots do not count (RFC 1870 §3), and are no more than this of any real message
-NOT_CRLF = re.compile(rb"\r*\n")
 
 
 class ConnectionLost(Exception):
@@ -100,7 +98,7 @@ class Wire:
         deadline = monotonic() + self._settings.idle_timeout_seconds
         kept = b""  # the beginning of a line that is too long; the rest of it is dropped as it comes
         while (line := self._take_line()) is None:
-            if len(self._buffer) > self._settings.max_command_bytes:
+            if len(self._buffer) > self._settings.max_command_bytes + 1:  # a CR may be the last of them
                 kept = kept or bytes(self._buffer)
                 self._buffer.clear()
                 self._searched = 0
@@ -248,4 +246,6 @@ def unstuffed(data: bytes) -> bytes:
 
 def with_crlf(data: bytes) -> bytes:
     """Message data whose every line ends in CRLF; a bare CR is content and stays."""
-    return data if data.count(b"\n") == data.count(b"\r\n") else NOT_CRLF.sub(b"\r\n", data)
+    if data.count(b"\n") == data.count(b"\r\n"):
+        return data
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
