@@ -8,21 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from smtpgw.accounts import Accounts
-from smtpgw.cakemail import Sender
-from smtpgw.delivery import Delivery, Outcome
-from smtpgw.envelope import Account, Credentials, Envelope, Submission
+from smtpgw.envelope import Envelope
 from smtpgw.explanation import UNKNOWN_LIST, NoRecipient, explained
-from smtpgw.gateway import Gateway
 from smtpgw.mappings import Mappings
-from smtpgw.replies import Refused
-from smtpgw.settings import Settings
+from tests.apart import SETTINGS, GatewayApart
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "corpus"
 MESSAGES = sorted(CORPUS.rglob("*.eml"))
 MAPS = Mappings.load(str(CORPUS / "dialects" / "maps.yaml"))
-SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
 SENDGRID = (
     b"From: Shop <shop@example.com>\r\nTo: Anna <anna@example.net>\r\nReply-To: help@example.com\r\n"
     b"Received: from a by b\r\nMessage-ID: <1@example.com>\r\nSubject: Your order\r\n"
@@ -267,51 +261,10 @@ def test_wrong_settings_are_told():
 # --- No second path ---------------------------------------------------------------------------------------------------
 
 
-class AnyAccount(Accounts):
-    """Every sender is confirmed; the ids are those that explanations have."""
-
-    def sender(self, account, account_id, sender_id, address):
-        if not address and not sender_id:
-            return super().sender(account, account_id, sender_id, address)
-        return Sender(sender_id or f"<id of {address}>", address, True)
-
-    def default_list(self, account, account_id):
-        return UNKNOWN_LIST
-
-    def _directory(self, account, account_id, most_seconds):
-        raise AssertionError("nobody is asked")
-
-
-class NotSent(Delivery):
-    """Keeps the bodies of requests, and accepts every recipient."""
-
-    bodies: list[bytes]
-
-    def send(self, request, recipients, account):
-        self.bodies = [request.body_for(recipient) for recipient in recipients]
-        return [Outcome(recipient, "<Cakemail's id>") for recipient in recipients]
-
-
 @pytest.fixture(scope="module")
 def apart():
-    """The gateway, but for the API."""
-    gateway = Gateway(SETTINGS, MAPS)
-    gateway.accounts = AnyAccount(gateway.delivery.api)
-    gateway.delivery = NotSent(gateway.delivery.api, gateway.accounts, SETTINGS)
-    yield gateway
-    gateway.close()
-
-
-def submitted(gateway: Gateway, envelope: Envelope, raw: bytes) -> tuple[str, list[bytes]]:
-    """What the gateway itself answers, and the bodies it sends."""
-    gateway.delivery.bodies = []
-    submission = Submission("<the gateway's id>", "session", Account(1, Credentials("user", "x")), envelope, raw)
-    try:
-        reply = gateway.submit(submission)
-    except Refused as refusal:
-        reply = refusal.reply
-    gateway.answered(submission, heard=True)  # so that it takes the next one for another message
-    return f"{reply.code} {reply.status} {reply.text}", gateway.delivery.bodies
+    with GatewayApart(MAPS) as gateway:
+        yield gateway
 
 
 @pytest.mark.parametrize("eml", MESSAGES, ids=lambda eml: f"{eml.parent.name}-{eml.stem}")
@@ -325,7 +278,7 @@ def test_it_says_what_the_gateway_does(eml, apart):
             continue
         if not told.envelope.recipients:
             continue  # refused before it was known whom it is for
-        reply, bodies = submitted(apart, told.envelope, raw)
+        reply, bodies = apart.submitted(told.envelope, raw)
         assert f"{told.reply.code} {told.reply.status} {told.reply.text}" == reply
         wanted = [told.request.body_for(recipient) for recipient in told.envelope.recipients] if told.is_sent else []
         assert bodies == wanted

@@ -1,0 +1,73 @@
+"""The gateway's own way of a message, in this process and apart from Cakemail: all senders are confirmed."""
+
+import os
+from collections.abc import Sequence
+
+from smtpgw.accounts import Accounts
+from smtpgw.cakemail import Sender
+from smtpgw.delivery import Delivery, Outcome
+from smtpgw.envelope import Account, Credentials, Envelope, Submission
+from smtpgw.explanation import UNKNOWN_LIST
+from smtpgw.gateway import Gateway
+from smtpgw.mappings import Mappings
+from smtpgw.replies import Refused
+from smtpgw.settings import Settings
+from smtpgw.translation import EmailRequest
+
+SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
+
+
+class AnyAccount(Accounts):
+    """Ids are those that explanations have."""
+
+    def sender(self, account: Account, account_id: int | None, sender_id: str | None, address: str) -> Sender:
+        if not address and not sender_id:
+            return super().sender(account, account_id, sender_id, address)
+        return Sender(sender_id or f"<id of {address}>", address, True)
+
+    def default_list(self, account: Account, account_id: int | None) -> int | None:
+        return UNKNOWN_LIST  # type: ignore[return-value]
+
+    def _confirmed_senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
+        return [], None
+
+    def token(self, account: Account, stale: str = "") -> str:
+        return "token"
+
+
+class NotSent(Delivery):
+    """Keeps the bodies of requests, and accepts every recipient."""
+
+    bodies: list[bytes]
+
+    def send(self, request: EmailRequest, recipients: Sequence[str], account: Account) -> list[Outcome]:
+        self.bodies = [request.body_for(recipient) for recipient in recipients]
+        return [Outcome(recipient, "<Cakemail's id>") for recipient in recipients]
+
+
+class GatewayApart:
+    """A gateway; also a context manager."""
+
+    def __init__(self, mappings: Mappings = Mappings.EMPTY) -> None:
+        self.gateway = Gateway(SETTINGS, mappings)
+        api = self.gateway.delivery.api
+        self.gateway.accounts = AnyAccount(api)
+        self.gateway.delivery = self.delivery = NotSent(api, self.gateway.accounts, SETTINGS)
+
+    def submitted(self, envelope: Envelope, raw: bytes) -> tuple[str, list[bytes]]:
+        """What the gateway answers, and the bodies it would send."""
+        self.delivery.bodies = []
+        account = Account(1, Credentials("user", "x"))
+        submission = Submission("<the gateway's id>", "session", account, envelope, raw)
+        try:
+            reply = self.gateway.submit(submission)
+        except Refused as refusal:
+            reply = refusal.reply
+        self.gateway.answered(submission, heard=True)  # so that it takes the next one for another message
+        return f"{reply.code} {reply.status} {reply.text}", self.delivery.bodies
+
+    def __enter__(self) -> "GatewayApart":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gateway.close()
