@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Of a message that could not be parsed: support looks for it by what the client's log says.
 MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE | re.MULTILINE)
-MEASURED_STAGES = frozenset({"parse", "translate"})
-WAITING_STAGES = frozenset({"sender", "api"})  # for the API
 
 
 class Story:
@@ -34,7 +32,7 @@ class Story:
         self.seconds: dict[str, float] = {}
         self.fields: dict[str, object] = {}
         self.results: list[dict[str, str]] = []
-        self.recipients: Counter[str] = Counter()  # by result
+        self.outcomes_by_result: list[str] = []
         self.reply = INTERNAL_ERROR
         self.trace: AbstractContextManager[Span | None] = tracing.message(
             submission.id, submission.session_id, submission.account.id
@@ -60,7 +58,7 @@ class Story:
 
     def stage(self, name: str) -> "Stage":
         """Time a part of the way."""
-        return Stage(name, self.seconds)
+        return TracedStage(name, self.seconds) if self.span else Stage(name, self.seconds)
 
     def message(self, mail: Message) -> None:
         self.fields["message_id"] = mail.message_id
@@ -93,9 +91,9 @@ class Story:
             self.fields["notice"] = outcome.uuid or words(outcome.reply)
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        self.recipients = Counter(
+        self.outcomes_by_result = [
             "accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in outcomes
-        )
+        ]
         self.results = [
             {"to": logs.address(o.recipient), "uuid": o.uuid}
             if o.is_accepted
@@ -132,8 +130,7 @@ class Story:
         account = self.submission.account.id
         metrics.MESSAGES.count(result)
         metrics.MESSAGES_BY_ACCOUNT.count(account)
-        recipients = len(self.submission.envelope.recipients)
-        for outcome in self.recipients.elements() if self.results else [result] * recipients:
+        for outcome in self.outcomes_by_result or [result] * len(self.submission.envelope.recipients):
             metrics.RECIPIENTS.count(outcome)
         if result == "refused":
             metrics.REFUSED_BY_ACCOUNT.count(account)
@@ -141,9 +138,12 @@ class Story:
             metrics.DEFERRED_BY_ACCOUNT.count(account)
         metrics.MESSAGE_BYTES.add(len(self.submission.raw))
         metrics.MESSAGE_SECONDS.add(duration)
-        metrics.OVERHEAD_SECONDS.add(max(0.0, duration - sum(self.seconds.get(s, 0.0) for s in WAITING_STAGES)))
-        for stage in MEASURED_STAGES & self.seconds.keys():
-            metrics.STAGE_SECONDS.add(self.seconds[stage], stage)
+        seconds = self.seconds
+        waited = seconds.get("sender", 0.0) + seconds.get("api", 0.0)
+        metrics.OVERHEAD_SECONDS.add(max(0.0, duration - waited))
+        for stage in ("parse", "translate"):
+            if stage in seconds:
+                metrics.STAGE_SECONDS.add(seconds[stage], stage)
 
     def _trace(self, span: "Span", reply: Reply, result: str) -> None:
         self.fields |= tracing.ids(span)
@@ -164,7 +164,7 @@ class Story:
             return "deferred" if reply.is_temporary else "refused"
         if not self.results:
             return "discarded"
-        return "partial" if self.recipients["refused"] else "accepted"
+        return "partial" if "refused" in self.outcomes_by_result else "accepted"
 
 
 class Stage:
@@ -175,16 +175,28 @@ class Stage:
     def __init__(self, name: str, seconds: dict[str, float]) -> None:
         self.name = name
         self.seconds = seconds
-        self.trace = tracing.span(name)
 
     def __enter__(self) -> None:
-        self.trace.__enter__()
         self.began = monotonic()
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds[self.name] = monotonic() - self.began
+
+
+class TracedStage(Stage):
+    """A stage that is a span, too."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.trace = tracing.span(self.name)
+        self.trace.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, problem, trace)
         self.trace.__exit__(None, None, None)
 
 
