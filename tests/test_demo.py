@@ -161,7 +161,7 @@ def test_a_process_that_ends_ends_the_demo():
         (gateway,) = [pid for pid in children(demo.process.pid) if "serve" in arguments(pid)]
         os.kill(gateway, signal.SIGTERM)
         assert demo.wait() == 1
-        assert "smtpgw serve has ended with status 0, having said:" in demo.output
+        assert "smtpgw serve has ended with status 0.\nThe last output of smtpgw serve:" in demo.output
         assert "Handling signal: term" in demo.output
         assert not listens(demo.api_port)
 
@@ -190,7 +190,7 @@ def test_a_port_in_use_is_told_with_its_option():
 def test_a_gateway_that_cannot_start_is_told_in_its_own_words():
     with Demo("--once", SMTPGW_WORKERS="many") as demo:
         assert demo.wait() == 1
-        assert "smtpgw serve has ended with status 2, having said:" in demo.output
+        assert "smtpgw serve has ended with status 2.\nThe last output of smtpgw serve:" in demo.output
         assert "SMTPGW_WORKERS='many': must be a whole number" in demo.output
         assert not listens(demo.api_port)
 

@@ -70,7 +70,7 @@ def run(options: Options) -> int:
         certificate, key = write_pair(folder)
         children = start(options, folder, certificate, key, stack)
         if not send(options, certificate):
-            complain(f"The gateway goes, {children[-1].last_output()}")
+            complain(children[-1].last_words())
             return 1
         inbox = None if options.api else Inbox(options.api_port)
         if inbox:

@@ -40,7 +40,7 @@ class Child:
         """Raises ChildFailed when it runs no more."""
         status = self.process.poll()
         if status is not None:
-            raise ChildFailed(f"{self.name} has ended with status {status}, {self.last_output()}")
+            raise ChildFailed(f"{self.name} has ended with status {status}.\n{self.last_words()}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Raises ChildFailed when `ready` does not become true in time, or the process ends before."""
@@ -48,13 +48,13 @@ class Child:
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                raise ChildFailed(f"{self.name} is not ready after {READY_SECONDS:g} seconds, {self.last_output()}")
+                raise ChildFailed(f"{self.name} is not ready after {READY_SECONDS:g} seconds.\n{self.last_words()}")
             time.sleep(0.1)
 
-    def last_output(self) -> str:
-        """What it wrote last, as the end of a sentence."""
+    def last_words(self) -> str:
+        """The end of its output, for people."""
         lines = self.log.read_text("utf-8", "replace").splitlines()[-LINES_SHOWN:]
-        return "having said:\n" + "\n".join(f"   {line}" for line in lines) if lines else "without a word"
+        return "\n   ".join([f"The last output of {self.name}:", *lines]) if lines else f"{self.name} has said nothing."
 
     def end(self) -> None:
         self.process.terminate()
