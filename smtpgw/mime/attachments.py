@@ -67,10 +67,10 @@ def attachment(part: Part, taken: set[str]) -> Attachment:
     """
     if what := CANNOT_BE_CARRIED.get(part.type) or cannot_be_carried(part):
         raise Refused(UNSUPPORTED_PART.filled(what=what))
-    base, extension = base_and_extension(part)
+    base, ending = base_and_extension(part)
     # Its octets as they are: text in a charset of its own too, since a digest of them may be known elsewhere.
     octets = transfer.base64_content(part.body, part.encoding)
-    return Attachment(unique(base, extension, taken), TYPES[extension], octets)
+    return Attachment(unique(base, ending, taken), TYPES[ending], octets)
 
 
 def cannot_be_carried(part: Part) -> str:
@@ -82,14 +82,19 @@ def cannot_be_carried(part: Part) -> str:
 def base_and_extension(part: Part) -> tuple[str, str]:
     """What the file will be called. The extension decides; where it is none of the API's, the content type does."""
     name = re.split(r"[/\\]", part.file_name)[-1]  # RFC 2183 §2.3: never a path
-    base, dot, extension = name.rpartition(".")
-    extension = SPELLINGS.get(extension.lower(), extension.lower()) if dot else ""
-    if extension not in TYPES:
-        base, extension = name, EXTENSIONS.get(part.type, "")
-    if not extension:
+    base, ending = name.rpartition(".")[0], extension(name)
+    if ending not in TYPES:
+        base, ending = name, EXTENSIONS.get(part.type, "")
+    if not ending:
         described = part.file_name or f"without a name ({part.type})"
         raise Refused(UNSUPPORTED_ATTACHMENT.filled(name=described[:200]))
-    return plain(base) or ("invite" if extension == "ics" else "attachment"), extension
+    return plain(base) or ("invite" if ending == "ics" else "attachment"), ending
+
+
+def extension(name: str) -> str:
+    """The extension of a file name as the API spells it, "" where there is none."""
+    _, dot, ending = name.lower().rpartition(".")
+    return SPELLINGS.get(ending, ending) if dot else ""
 
 
 def plain(base: str) -> str:
@@ -99,10 +104,10 @@ def plain(base: str) -> str:
     return name if name.strip("_-") else ""
 
 
-def unique(base: str, extension: str, taken: set[str]) -> str:
-    name, number = f"{base}.{extension}", 1
+def unique(base: str, ending: str, taken: set[str]) -> str:
+    name, number = f"{base}.{ending}", 1
     while name.lower() in taken:
         number += 1
-        name = f"{base}-{number}.{extension}"
+        name = f"{base}-{number}.{ending}"
     taken.add(name.lower())
     return name

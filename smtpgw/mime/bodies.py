@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass, field
 
 from smtpgw.mime import charsets, flowed, transfer
-from smtpgw.mime.attachments import EXTENSIONS
+from smtpgw.mime.attachments import EXTENSIONS, TYPES, extension
 from smtpgw.mime.parts import Part
 from smtpgw.replies import UNSUPPORTED_PART, Refused
 
@@ -83,10 +83,13 @@ class Reading:
 def is_file(part: Part) -> bool:
     """Whether a part is a file and not something to read: text that is not said to be attached is to be read.
 
-    Text of a kind nobody knows is read as plain text (RFC 2046 §4.1.4), unless it has a name.
+    Text of a kind nobody knows is read as plain text (RFC 2046 §4.1.4), unless it has a name. A file that is one by its
+    name is no text, whatever its client calls it.
     """
     if part.disposition not in ("", "inline") or not part.type.startswith("text/"):
         return True  # RFC 2183 §2.8: what we do not know is as good as attached
+    if extension(part.file_name) in TYPES:
+        return True
     if part.type in ("text/plain", "text/html"):
         return False
     return bool(part.file_name) or part.type in EXTENSIONS
@@ -97,7 +100,8 @@ def text_of(part: Part) -> str:
     label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
     text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
     if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        # Twice: Ruby's mail 2.7 ends lines with CR CR LF.
+        text = text.replace("\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
         return flowed.paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
     return text

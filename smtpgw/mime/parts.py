@@ -4,6 +4,7 @@ Written for hostile messages too: it goes ten levels deep, gives up on too many 
 boundaries, and copies no body. Every decision about what a part is good for is made elsewhere.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from smtpgw.replies import BAD_STRUCTURE, Refused
 DEPTH = 10  # multiparts in each other
 PARTS = 1000
 BOUNDARY_LINES = 100_000  # and whatever begins like one
+
+WORD = re.compile(r"[\s\"]*([^\s\";(]*)")
 
 TEXT = "text/plain"  # RFC 2045 §5.2
 IN_A_DIGEST = "message/rfc822"  # RFC 2046 §5.1.5
@@ -77,7 +80,7 @@ class Reader:
         boundary = part.parameters.get("boundary", "").rstrip().encode()
         default_type = IN_A_DIGEST if part.type == "multipart/digest" else TEXT
         places = list(self.places(boundary, part.start, part.end)) if boundary else []
-        if not places and self.raw[part.start : part.end].strip():
+        if not places and part.body.strip() not in (b"", b"--" + boundary + b"--"):
             raise Refused(BAD_STRUCTURE.filled(why=f"a {part.type} without the boundary it declares"))
         return [self.part(start, end, default_type, depth) for start, end in places]
 
@@ -128,10 +131,16 @@ def described(headers: tuple[Header, ...], default_type: str, raw: bytes, start:
             case "content-disposition":
                 part.disposition, named = parameters.parsed(header.value)
             case "content-transfer-encoding":
-                part.encoding = header.value.partition(";")[0].strip().lower()
+                part.encoding = first_word(header.value)
     part.file_name = decoded(named.get("filename") or part.parameters.get("name", "")).strip()
     if type_.count("/") == 1 and not type_.startswith("/") and not type_.endswith("/"):
         part.type = type_
-    elif part.file_name:
+    elif type_ and part.file_name:
         part.type = "application/octet-stream"
     return part
+
+
+def first_word(value: str) -> str:
+    """What a field says before comments and parameters, in lower case."""
+    found = WORD.match(value)
+    return found[1].lower() if found else ""

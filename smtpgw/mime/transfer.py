@@ -6,6 +6,7 @@ import re
 
 from smtpgw.replies import BAD_STRUCTURE, Refused
 
+ENCODINGS = ("", "7bit", "8bit", "binary", "quoted-printable", "base64")  # RFC 2045 §6.1
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 WHITE_SPACE = b" \t\r\n"
 OUTSIDE = bytes(set(range(256)) - set(ALPHABET + b"="))
@@ -19,7 +20,7 @@ MANY_MISTAKES = 10_000
 
 
 def content(body: bytes, encoding: str) -> bytes:
-    """The octets of a body. Encodings that RFC 2045 does not know are taken for none, so that a text can be read.
+    """The octets of a body. An encoding that RFC 2045 does not know is taken for none, so that a text can be read.
 
     Raises:
         Refused: BAD_STRUCTURE
@@ -32,7 +33,7 @@ def content(body: bytes, encoding: str) -> bytes:
 
 
 def base64_content(body: bytes, encoding: str) -> str:
-    """The octets of a body as padded base64 on one line; what is base64 already is checked and passed through.
+    """The octets of a file as padded base64 on one line; what is base64 already is checked and passed through.
 
     Raises:
         Refused: BAD_STRUCTURE
@@ -41,6 +42,8 @@ def base64_content(body: bytes, encoding: str) -> str:
         packed = body.translate(None, WHITE_SPACE)
         if is_clean(packed):
             return packed.decode("ascii")
+    if encoding not in ENCODINGS:
+        raise Refused(BAD_STRUCTURE.filled(why=f"the Content-Transfer-Encoding of an attachment is {encoding[:40]}"))
     return base64.b64encode(content(body, encoding)).decode("ascii")
 
 
