@@ -8,7 +8,7 @@ What every message does is counted by the quick `count` and `add`; what is rare 
 from collections.abc import Callable, Iterable
 from itertools import product
 from math import prod
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import Gauge, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
@@ -61,7 +61,18 @@ SHARED = (
 )
 
 MOST_AT_ZERO = 60  # series that begin at 0, so that the first event is an increase; more would fill each scrape
-LABEL_VALUES: dict[str, dict[str, frozenset[str]]] = {}
+
+
+class Described(NamedTuple):
+    """A metric, for documents and tests: its name, type, labels with the values they may have, and meaning."""
+
+    name: str
+    type: str
+    labels: dict[str, frozenset[str]]
+    meaning: str
+
+
+CATALOG: list[Described] = []
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -69,8 +80,9 @@ M = TypeVar("M", bound=MetricWrapperBase)
 def labelled(make: Callable[..., M], name: str, meaning: str, options: dict[str, object], **values: Iterable[str]) -> M:
     """A metric whose labels have these values and no others."""
     metric = make(name, meaning, list(values), **options)
-    LABEL_VALUES[name] = {label: frozenset(allowed) for label, allowed in values.items()}
-    if values and prod(map(len, LABEL_VALUES[name].values())) <= MOST_AT_ZERO:
+    labels = {label: frozenset(allowed) for label, allowed in values.items()}
+    CATALOG.append(Described(name, make.__name__.lower(), labels, meaning))
+    if values and prod(map(len, labels.values())) <= MOST_AT_ZERO:
         for combination in product(*values.values()):
             metric.labels(*combination)
     return metric
@@ -193,6 +205,19 @@ WORKERS = gauge("smtpgw_workers", "Worker processes", "livesum")
 DRAINING = gauge("smtpgw_draining", "Workers that finish and take no more sessions", "livesum")
 LOOP_LAG = histogram("smtpgw_loop_lag_seconds", "How late greenlets run", SHORT_SECONDS)
 BUILD = gauge("smtpgw_build_info", "The version that runs", "livemax", version=(__version__,))
+
+# Made by prometheus-flask-exporter, of the requests to the probes' port.
+HTTP_LABELS = {"method": frozenset({"GET", "HEAD"}), "status": frozenset({"200", "404", "500", "503"})}
+CATALOG += [
+    Described(
+        "smtpgw_http_request_duration_seconds",
+        "histogram",
+        {**HTTP_LABELS, "endpoint": frozenset({"live", "ready", "prometheus_metrics", "None"})},
+        "Requests to the probes' port",
+    ),
+    Described("smtpgw_http_request_total", "counter", HTTP_LABELS, "Requests to the probes' port, by status"),
+    Described("smtpgw_http_request_exceptions_total", "counter", HTTP_LABELS, "Those that were answered by a bug"),
+]
 
 SAMPLED: dict[Gauge, Callable[[], float]] = {}  # gauges that are read when somebody wants to know
 
