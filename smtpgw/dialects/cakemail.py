@@ -60,7 +60,7 @@ CAKEMAIL = Dialect(
         Row("x-track-clicks-html", "true", MAP, "tracking.clicks_html", "likewise", track("clicks_html")),
         Row("x-track-clicks-text", "false", MAP, "tracking.clicks_text", "likewise", track("clicks_text")),
         Row("x-list-id", "42", MAP, "list_id", "REFUSE when not a whole number", whole_number("list_id")),
-        Row("x-email-api-type", "marketing", MAP, "content.type", "REFUSE any other word", message_type),
+        Row("x-email-api-type", "marketing", MAP, "content.type", "REFUSE when it is another word", message_type),
         Row("x-tags", "welcome,fr", MAP, "tags", "accents and spaces are made to fit", comma_separated_tags),
         Row("x-group-id", "7", MAP, "tags", "as the tag group-7", group),
         Row("x-account-id", "99", MAP, "account_id", "REFUSE when not a whole number", whole_number("account_id")),
