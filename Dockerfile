@@ -5,11 +5,12 @@ FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd218179
 
 FROM base AS packages
 
-COPY requirements.txt /
+# With what tracing needs: nobody installs it later into an image.
+COPY requirements.txt requirements-tracing.txt /
 # Wheels only: what would have to be compiled stops the build, and no compiler is ever needed.
 RUN python -m venv --without-pip /opt/smtpgw \
  && python -m pip --python /opt/smtpgw/bin/python install --no-cache-dir --only-binary :all: \
-        --requirement /requirements.txt
+        --requirement /requirements-tracing.txt
 
 
 FROM base

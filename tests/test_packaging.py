@@ -48,11 +48,21 @@ def test_the_files_agree_on_versions():
     assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
 
 
+def without_types(tree: ast.Module) -> ast.Module:
+    """The module without what is only there for a type checker."""
+
+    class Pruned(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    return Pruned().visit(tree)
+
+
 def imported_distributions() -> set[str]:
     """The distributions that the package's modules import from."""
     modules = set()
     for path in (ROOT / "smtpgw").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(without_types(ast.parse(path.read_text("utf-8")))):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
