@@ -9,7 +9,7 @@ TEST_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test lint format clean
+.PHONY: help demo start test chaos soak fuzz lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,15 @@ start: $(VENV)/installed-tests ## the Procfile's processes, by honcho
 
 test: $(VENV)/installed-tests ## the tests
 	@$(BIN)/python -m pytest --timeout $(TEST_TIMEOUT_SECONDS) $(ARGS)
+
+chaos: $(VENV)/installed-tests ## 20,000 messages while the API fails and the gateway is killed, reloaded, restarted
+	@$(BIN)/python -m tests.chaos.ledger $(ARGS)
+
+soak: $(VENV)/installed-tests ## a steady rate for ten minutes: memory, descriptors and greenlets must not grow
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+fuzz: $(VENV)/installed-fuzz ## octets that break what reads octets, looked for by atheris, a minute for each target
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
@@ -49,6 +58,10 @@ $(VENV)/installed: requirements.txt | $(BIN)/python
 $(VENV)/installed-tests: requirements.txt requirements-tracing.txt tests/requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV)"
 	@$(PIP_INSTALL) tests/requirements.txt
+	@touch $@
+
+$(VENV)/installed-fuzz: tests/fuzz/requirements.txt $(VENV)/installed-tests
+	@$(PIP_INSTALL) tests/fuzz/requirements.txt || echo "atheris cannot be installed on this Python; the tests still fuzz a little"
 	@touch $@
 
 $(VENV)/installed-lint: requirements.txt requirements-tracing.txt .ci/requirements.txt | $(BIN)/python

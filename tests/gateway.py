@@ -39,6 +39,8 @@ def trusting(cert: str) -> ssl.SSLContext:
 class Gateway:
     """A running gateway. `variables` are settings, on top of what makes it run on loopback."""
 
+    command = ("smtpgw", "serve")
+
     def __init__(self, api_url: str, folder: Path, **variables: str) -> None:
         self.host = "127.0.0.1"
         self.port, self.smtps_port, self.http_port = free_port(), free_port(), free_port()
@@ -70,7 +72,7 @@ class Gateway:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("SMTPGW_", "CAKEMAIL_", "PROMETHEUS_"))}
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "smtpgw", "serve"],
+                [sys.executable, "-m", *self.command],
                 cwd=ROOT,
                 env={**environ, **self.variables},
                 stdout=out,
