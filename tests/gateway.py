@@ -1,4 +1,4 @@
-"""A real gateway for tests: `python -m smtpgw serve`, a gunicorn tree with its own certificate, in front of a sandbox."""
+"""A real gateway for tests: `python -m smtpgw serve`, a gunicorn tree with a certificate, in front of a sandbox."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Every transcript of `dialogues/`: in memory, whole and byte by byte, and with a real server, with both ways to TLS."""
+"""Every transcript of `dialogues/`: in memory, whole and byte by byte, and with a real server, TLS both ways."""
 
 import socket
 from collections.abc import Callable, Iterator
