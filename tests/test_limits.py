@@ -1,0 +1,136 @@
+"""What a worker holds at a time: sessions and octets come back however they end, and no limit is ever passed."""
+
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtpgw import replies
+from smtpgw.limits import Doorkeeper, Room
+from smtpgw.readers import networks
+from smtpgw.replies import Refused
+
+
+def refusal(held) -> replies.Reply:
+    """What a context manager refuses entry with."""
+    with pytest.raises(Refused) as caught, held:
+        pass
+    return caught.value.reply
+
+
+# --- Sessions
+
+
+def test_each_address_has_its_own_count():
+    door = Doorkeeper(100, 1, ())
+    with door.admit("192.0.2.1"), door.admit("192.0.2.2"), door.admit("2001:db8::1"):
+        for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+        assert door.open == 3
+    assert door.open == 0
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address", "may_have_more"),
+    [
+        ("192.0.2.0/24", "192.0.2.255", True),
+        ("192.0.2.0/24", "192.0.3.0", False),
+        ("198.51.100.0/24,192.0.2.1", "192.0.2.1", True),
+        ("2001:db8::/32", "2001:db8:ffff::1", True),
+        ("2001:db8::/32", "2001:db9::1", False),
+        ("0.0.0.0/0", "2001:db8::1", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_the_limit_of_an_address_is_not_for_those_who_are_trusted(trusted, address, may_have_more):
+    door = Doorkeeper(5, 2, networks(trusted))
+    with ExitStack() as inside:
+        for _ in range(2):
+            inside.enter_context(door.admit(address))
+        if may_have_more:
+            for _ in range(3):
+                inside.enter_context(door.admit(address))
+            # The limit of the worker is for everybody.
+            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS
+        else:
+            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+    assert (door.open, dict(door.by_address)) == (0, {})
+
+
+def test_a_session_that_ends_badly_is_counted_out():
+    door = Doorkeeper(1, 1, ())
+    for kind in (KeyError, SystemExit, GeneratorExit):
+        with pytest.raises(kind), door.admit("192.0.2.1"):
+            raise kind
+    with door.admit("192.0.2.1"):
+        assert door.open == 1
+    assert (door.open, dict(door.by_address)) == (0, {})
+
+
+def test_who_is_refused_is_not_counted():
+    door = Doorkeeper(1, 1, ())
+    with door.admit("192.0.2.1"):
+        for n in range(10):
+            assert refusal(door.admit(f"198.51.100.{n}")) is replies.TOO_MANY_SESSIONS
+        assert door.open == 1
+        assert dict(door.by_address) == {"192.0.2.1": 1}
+
+
+# --- Octets
+
+
+@pytest.mark.parametrize(("held", "expected", "has_room"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)])  # fmt: skip
+def test_a_declared_size_is_looked_at_before_the_data(held, expected, has_room):
+    room = Room(1000)
+    with room.hold(0) as other:
+        assert other.grow(held)
+        if has_room:
+            with room.hold(expected) as hold:
+                assert hold.grow(expected)
+                assert room.held == held + expected
+        else:
+            assert refusal(room.hold(expected)) is replies.NO_ROOM_NOW
+        assert room.held == held
+
+
+def test_a_message_that_ends_badly_gives_its_octets_back():
+    room = Room(1000)
+
+    def fail() -> None:
+        with room.hold(0) as hold:
+            assert hold.grow(700)
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        fail()
+    assert room.held == 0
+
+
+def test_octets_released_early_are_not_given_back_twice():
+    room = Room(1000)
+    with room.hold(0) as other, room.hold(0) as hold:
+        assert other.grow(100)
+        assert hold.grow(900)
+        hold.release()
+        assert room.held == 100
+        assert hold.grow(50)
+    assert room.held == 0
+
+
+@given(st.integers(1, 1000), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400), st.booleans())))
+def test_the_room_is_never_passed_and_never_leaks(limit, steps):
+    room = Room(limit)
+    with ExitStack() as messages:
+        holds = [messages.enter_context(room.hold(0)) for _ in range(4)]
+        for who, octets, is_release in steps:
+            before = room.held
+            if is_release:
+                holds[who].release()
+            elif holds[who].grow(octets):
+                assert room.held == before + octets
+            else:
+                assert room.held == before
+                assert before + octets > limit
+            assert room.held == sum(hold.octets for hold in holds) <= limit
+    assert room.held == 0
