@@ -6,6 +6,7 @@ which would import modules by that name and knows codecs that are no charsets.
 """
 
 import codecs
+import contextlib
 import encodings.aliases
 import functools
 import re
@@ -126,10 +127,8 @@ def mistaken(octets: bytes, codec: str) -> str:
             return windows_1252(octets)
         return octets.decode(UTF_8, "replace")
     if not octets.isascii():  # charsets of seven bits would pass for UTF-8, escape sequences and all
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             return octets.decode(UTF_8)
-        except UnicodeDecodeError:
-            pass
     return without_surrogates(octets.decode(codec, "replace"))
 
 
