@@ -5,10 +5,12 @@ for the person who reads the client's log. `Refused` may be raised anywhere belo
 reply and goes on, or hangs up where the code says so.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 
 LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, with CRLF
+FIELD = re.compile(r"\{([a-z]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class Reply:
 
     def filled(self, **fields: object) -> "Reply":
         """The reply with its `{fields}` replaced, each made to fit on one line."""
-        return replace(self, text=self.text.format(**{name: one_line(value) for name, value in fields.items()}))
+        # Not str.format: a value may itself have braces, and the reply be filled again with our host name.
+        text = FIELD.sub(lambda found: one_line(fields.get(found[1], found[0])), self.text)
+        return replace(self, text=text)
 
     @property
     def is_error(self) -> bool:
