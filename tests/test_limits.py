@@ -80,7 +80,9 @@ def test_who_is_refused_is_not_counted():
 # --- Octets
 
 
-@pytest.mark.parametrize(("held", "expected", "has_room"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("held", "expected", "has_room"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)]
+)
 def test_a_declared_size_is_looked_at_before_the_data(held, expected, has_room):
     room = Room(1000)
     with room.hold(0) as other:
