@@ -2,6 +2,11 @@
 
 Written for hostile messages too: it goes ten levels deep, gives up on too many parts or lines that look like
 boundaries, and copies no body. Every decision about what a part is good for is made elsewhere.
+
+Why not the standard library's parser: it cuts a message into lines and keeps them all, as text. With its headers read
+and its bodies decoded, a mail of 4 KB takes 0.14 ms of CPU there (2.2 ms by its newer policy) and 0.04 ms here, one of
+1 MB with an attachment 21 ms and 4.5 ms, and at its most 9 times and 3 times the memory of its size; 1 MB of empty
+lines 120 ms and 0.03 ms. A test holds this reading to the standard one: they differ where the test's list says so.
 """
 
 import re

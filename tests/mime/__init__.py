@@ -1,0 +1,1 @@
+"""The reading of messages, by another way than the gateway's."""

@@ -1,0 +1,154 @@
+"""Where the gateway reads a message otherwise than the standard library does: the whole list, each with its reason.
+
+A difference is no excuse but a claim: the gateway reads the odd message as the standard parser reads the mended one.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEADER = b"From: a@example.com\r\nSubject: Hi\r\n"
+MIXED = HEADER + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+BASE64 = re.compile(
+    rb"(?im)^(content-transfer-encoding: base64\r?\n(?:[!-9;-~]+:.*\n)*\r?\n)((?:[A-Za-z0-9+/=]+\r?\n?)+)"
+)
+STREAM = re.compile(rb"([A-Za-z0-9+/]+)=*")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`mend` writes the oddity in a message so that both readings understand it."""
+
+    name: str
+    why: str
+    odd: bytes  # an example
+    mend: Callable[[bytes], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def replacing(pattern: bytes, by: bytes) -> Callable[[bytes], bytes]:
+    compiled = re.compile(pattern)
+    return lambda raw: compiled.sub(by, raw)
+
+
+def clean_base64(raw: bytes) -> bytes:
+    return BASE64.sub(lambda body: body[1] + clean_streams(body[2]), raw)
+
+
+def clean_streams(body: bytes) -> bytes:
+    """Each stream of base64 without the letter that is too much, and with its padding; all of them as one."""
+    packed = b"".join(body.split())
+    octets = b""
+    for stream in STREAM.finditer(packed):
+        letters = stream[1][: len(stream[1]) - (len(stream[1]) % 4 == 1)]
+        octets += base64.b64decode(letters + b"=" * (-len(letters) % 4))
+    return base64.b64encode(octets) + b"\r\n"
+
+
+def clean_quoted_printable(raw: bytes) -> bytes:
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    body = re.sub(rb"=[ \t]+(?=\r?\n)", b"=", body)
+    body = re.sub(rb"=\r(?!\n)", b"=\r\n", body)
+    return head + blank + re.sub(rb"=(?![0-9A-Fa-f]{2}|\r?\n)", b"=3D", body)
+
+
+DIFFERENCES = (
+    Difference(
+        "space before the colon",
+        "RFC 5322 §4.5 wants it read; the standard parser takes the line, and all after it, for the body:"
+        " `Bcc : eve@example.org` would be read by every recipient.",
+        HEADER + b"Bcc : eve@example.org\r\n\r\nHello\r\n",
+        replacing(rb"(?m)^([!-9;-~]+)[ \t]+:", rb"\1:"),
+    ),
+    Difference(
+        "bare CR in a header field",
+        "RFC 5322 §2.2: a line ends with CRLF. The standard parser ends it with CR alone, so that a subject that an"
+        " application took from a form becomes two fields, the second of a stranger's choice.",
+        HEADER + b"X-A: one\rBcc: eve@example.org\r\n\r\nHello\r\n",
+        replacing(rb"\r(?!\n)", b" "),
+    ),
+    Difference(
+        "lines that end with CR CR LF",
+        "Programs that write CRLF where their library does so again make them. The standard parser sees an empty line"
+        " after the first field, and takes the others for the body.",
+        b"From: a@example.com\r\r\nSubject: Hi\r\r\n\r\r\nHello",
+        replacing(rb"\r+\n", b"\r\n"),
+    ),
+    Difference(
+        "comment in Content-Type",
+        "RFC 2045 §5.1 allows it: `text/plain (really)`.",
+        HEADER + b"Content-Type: text/html (really)\r\n\r\nHello\r\n",
+        replacing(rb"(?im)^(content-type:[^\r\n;(]*?)[ \t]*\([^)\r\n]*\)", rb"\1"),
+    ),
+    Difference(
+        "Content-Type that is no type, of a named file",
+        "It is a file of an unknown type (RFC 2045 §5.2 speaks of text where the field is missing), and its name"
+        " decides what becomes of it. The standard parser makes text of it, which would be shown.",
+        MIXED + b"--b\r\nContent-Type: pdf; name=a.pdf\r\n\r\n%PDF\r\n--b--\r\n",
+        replacing(rb"(?im)^content-type:[ \t]*[^/;\r\n]+(?=;|\r?$)", b"Content-Type: application/octet-stream"),
+    ),
+    Difference(
+        "quotes that are not closed",
+        'The name of the file in `filename="a.pdf` is a.pdf, without the quotes.',
+        MIXED + b'--b\r\nContent-Disposition: attachment; filename="a.pdf\r\n\r\n%PDF\r\n--b--\r\n',
+        replacing(rb'(?im)(name="[^"\r\n]*)(?=\r?$)', rb'\1"'),
+    ),
+    Difference(
+        "file name written both ways",
+        "Programs write `filename=` for old readers and `filename*=` for others (RFC 6266 §4.3): the second is whole.",
+        MIXED
+        + b"--b\r\nContent-Disposition: attachment; filename=x.pdf; filename*=utf-8''%C3%A9.pdf\r\n\r\nx\r\n--b--",
+        replacing(rb"filename=[^;\r\n]*;[ \t]*(?=filename\*)", b""),
+    ),
+    Difference(
+        "empty file name beside another",
+        "Content-Type then has the name, and only it can tell what the file is.",
+        MIXED
+        + b'--b\r\nContent-Type: x/y; name=a.pdf\r\nContent-Disposition: attachment; filename=""\r\n\r\nx\r\n--b--',
+        replacing(rb';[ \t]*filename=""', b""),
+    ),
+    Difference(
+        "Content-Transfer-Encoding that is no bare word",
+        "Spaces, quotes, a comment or a parameter around a word that is meant. The standard parser takes the encoded"
+        " octets for the content: an attachment would arrive as its own base64.",
+        HEADER + b'Content-Transfer-Encoding: "base64" (of course)\r\n\r\nSGVsbG8=\r\n',
+        replacing(rb'(?im)^(content-transfer-encoding:)[ \t"]*([A-Za-z0-9-]+)[^\r\n]*', rb"\1 \2"),
+    ),
+    Difference(
+        "no closing boundary",
+        "The last line end belongs to a boundary (RFC 2046 §5.1.1), and there is none. The standard parser takes it"
+        " away.",
+        MIXED + b"--b\r\n\r\nHello\r\n",
+        lambda raw: raw + b"\r\n--b--\r\n",
+    ),
+    Difference(
+        "parts after the closing boundary",
+        "RFC 2046 §5.1.2: nobody's. But programs that give an inner and an outer multipart the same boundary write"
+        " them, and their attachments would be lost.",
+        MIXED + b"--b\r\n\r\nHello\r\n--b--\r\n\r\n--b\r\n\r\nWorld\r\n--b--\r\n",
+        replacing(rb"(?ms)^--(\S+)--[ \t]*\r?\n.*?(?=^--\1[ \t]*\r?$)", b""),
+    ),
+    Difference(
+        "base64 in pieces",
+        "Streams that are padded each for itself are all decoded; the standard parser ends at the first padding.",
+        HEADER + b"Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\nYmM=\r\n",
+        clean_base64,
+    ),
+    Difference(
+        "base64 with a letter too much",
+        "It holds no whole octet and is dropped. The standard parser gives the encoded octets for the content.",
+        HEADER + b"Content-Transfer-Encoding: base64\r\n\r\nYWJjZ\r\n",
+        clean_base64,
+    ),
+    Difference(
+        "quoted-printable that is none",
+        "RFC 2045 §6.7: an equals sign before anything but two hex digits stays, white space after a soft break goes."
+        " The standard decoder makes one equals sign of two, drops the line after a soft break by CR alone, and keeps"
+        " a soft break with spaces after it.",
+        HEADER + b"Content-Transfer-Encoding: quoted-printable\r\n\r\na==b= \r\nc=\rd\r\n",
+        clean_quoted_printable,
+    ),
+)
