@@ -7,7 +7,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MIB = 1024 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -70,7 +70,7 @@ def switch(text: str) -> bool:
 def bind(text: str) -> Bind:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise ValueError("HOST:PORT, such as 0.0.0.0:2587 or [::]:2587")
     return Bind(host, int(port))
 
@@ -79,25 +79,34 @@ def optional_bind(text: str) -> Bind | None:
     return bind(text) if text else None
 
 
+def url(text: str, *schemes: str) -> SplitResult | None:
+    """The parts of an address, None where it is none or of another scheme."""
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:  # a host in half a pair of brackets, or a port that is no number
+        return None
+    return parts if is_one else None
+
+
 def api_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
+    parts = url(text, "http", "https")
+    if not parts or parts.query or parts.fragment or parts.username:
         raise ValueError("an address such as https://api.cakemail.dev")
-    if url.scheme == "http" and not is_loopback(url.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("an https:// address; http:// is only for loopback, since passwords travel on it")
     return text.rstrip("/")
 
 
 def optional_url(text: str) -> str:
-    url = urlsplit(text)
-    if text and (url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username):
+    parts = url(text, "http", "https")
+    if text and (not parts or parts.query or parts.fragment or parts.username):
         raise ValueError("an address such as http://collector:4318")
     return text.rstrip("/")
 
 
 def storage_url(text: str) -> str:
-    url = urlsplit(text)
-    if text != "memory://" and (url.scheme not in ("redis", "rediss") or not url.hostname):
+    if text != "memory://" and not url(text, "redis", "rediss"):
         raise ValueError("memory://, or the address of a Redis such as redis://:PASSWORD@HOST:6379/0")
     return text
 

@@ -259,8 +259,11 @@ class Settings:
             found.append(f"{names}: must have different ports")
         if self.max_bytes_in_flight < self.max_message_bytes:
             found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
+        # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
+        if max(self.api_timeout_seconds, self.api_retry_seconds) > self.submit_timeout_seconds:
+            names = "SMTPGW_API_TIMEOUT_SECONDS and SMTPGW_API_RETRY_SECONDS"
+            found.append(f"SMTPGW_SUBMIT_TIMEOUT_SECONDS: must be no less than {names}")
         if self.drain_timeout_seconds <= self.submit_timeout_seconds:
-            # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
             found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
         if self.proxy_protocol and (not self.proxy_cidrs or any(n.prefixlen == 0 for n in self.proxy_cidrs)):
             # Guard: whoever may send the header may be any address that he likes.
