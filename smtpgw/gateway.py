@@ -41,6 +41,7 @@ class Gateway:
         self.memory = Memory(settings.submit_timeout_seconds)
         self.notices = Notices(self.delivery)
         self.unheard: dict[str, memory.Key] = {}  # by submission: accepted, and the client not yet told
+        self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
         """Close the connections to Cakemail."""
@@ -88,6 +89,8 @@ class Gateway:
             return replies.DISCARDED.filled(header=options.discard)
         key = memory.key(account.id, mail.message_id, raw, options.idempotency_key)
         with self.memory.submitting(key) as accepted, story.stage("api"):
+            if self.is_closing:  # cut after its POST, the message would come again and arrive twice
+                raise Refused(replies.SHUTTING_DOWN)
             outcomes = self._deliver(request, envelope.recipients, account, accepted)
             story.outcomes(outcomes)
             reply = answer(submission.id, outcomes)

@@ -122,7 +122,9 @@ class GatewayWorker(GeventWorker):
             server.close()
         metrics.DRAINING.set(1)
         open_at_first = self.doorkeeper.open
-        while self.doorkeeper.open and time.monotonic() - began < self.settings.drain_timeout_seconds:
+        while self.doorkeeper.open and (passed := time.monotonic() - began) < self.settings.drain_timeout_seconds:
+            left = self.settings.drain_timeout_seconds - passed
+            self.gateway.is_closing = left < self.settings.submit_timeout_seconds + 2 * TICK_SECONDS
             self.tick()
         cut = self.doorkeeper.open
         for server in servers:
