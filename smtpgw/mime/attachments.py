@@ -101,7 +101,7 @@ def plain(base: str) -> str:
     """A name in the API's characters; "" where nothing is left of it."""
     letters = "".join(c for c in unicodedata.normalize("NFKD", base[:1000]) if not unicodedata.combining(c))
     name = OTHER_CHARACTERS.sub("_", letters)[:BASE_LENGTH]
-    return name if name.strip("_-") else ""
+    return name if name.strip("_-") or name == base else ""
 
 
 def unique(base: str, ending: str, taken: set[str]) -> str:
