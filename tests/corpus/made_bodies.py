@@ -60,11 +60,8 @@ def several() -> Made:
         mail_of("mixed", part("text/plain", "One"), part("text/plain", "Two\r\n"), part("text/plain", "Three")),
         request("Test", "One\nTwo\nThree"),
     )
-    yield (
-        "text-pdf-text",
-        mail_of("mixed", TEXT, PDF, part("text/plain", "Bye")),
-        request("Test", "Hello\nBye", attachments=PDF_ATTACHED),
-    )
+    raw = mail_of("mixed", TEXT, PDF, part("text/plain", "Bye"))
+    yield "text-pdf-text", raw, request("Test", "Hello\nBye", attachments=PDF_ATTACHED)
     yield (
         "text-then-html",
         mail_of("mixed", part("text/plain", "1 < 2\r\n& more"), HTML),
