@@ -26,9 +26,11 @@ class Outlet:
         """`told` makes the line that says how many were dropped."""
         self.descriptor = descriptor
         self.told = told
-        self.dropped = self._told = 0  # lines, since the process began
+        self.dropped = 0  # lines, since the process began
+        self._asked = self._said = 0  # of these, how many `newly_dropped` and the reader were told of
         self._queue: SimpleQueue[bytes] | None = None
         self._accepted = self._written = 0
+        self._is_gone = False
 
     def put(self, line: bytes) -> None:
         """Write a line, soon. Never waits once `start` was called."""
@@ -42,8 +44,8 @@ class Outlet:
 
     def newly_dropped(self) -> int:
         """How many lines were dropped since this was asked for last."""
-        newly = self.dropped - self._told
-        self._told += newly
+        newly = self.dropped - self._asked
+        self._asked += newly
         return newly
 
     def start(self) -> None:
@@ -51,7 +53,7 @@ class Outlet:
         from gevent.monkey import get_original
 
         self._queue = SimpleQueue()
-        self._accepted = self._written = 0
+        self.dropped = self._asked = self._said = self._accepted = self._written = 0  # of this process
         get_original("_thread", "start_new_thread")(self._drain, (get_original("time", "sleep"),))
 
     def flush(self, seconds: float) -> None:
@@ -64,6 +66,7 @@ class Outlet:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         if poll.poll(PATIENCE_SECONDS * 1000):
+            self._say_how_many(sleep)
             self._write(line, sleep)
         else:
             self.dropped += 1
@@ -71,7 +74,6 @@ class Outlet:
     def _drain(self, native_sleep: Callable[[float], None]) -> None:
         """The thread's whole life."""
         assert self._queue
-        dropped_before = self.dropped
         while True:
             lines = [self._queue.get()]
             native_sleep(GATHER_SECONDS)
@@ -80,20 +82,29 @@ class Outlet:
                     lines.append(self._queue.get_nowait())
                 except Empty:
                     break
-            self._write(b"".join(lines), native_sleep)
+            if not self._write(b"".join(lines), native_sleep):
+                self.dropped += len(lines)
             self._written += len(lines)
-            if self.dropped > dropped_before and self._queue.qsize() < MOST_LINES // 2:
-                self._write(self.told(self.dropped - dropped_before), native_sleep)
-                dropped_before = self.dropped
+            if self._queue.qsize() < MOST_LINES // 2:
+                self._say_how_many(native_sleep)
 
-    def _write(self, octets: bytes, pause: Callable[[float], None]) -> None:
+    def _say_how_many(self, pause: Callable[[float], None]) -> None:
+        """Tell the reader of the lines that were dropped."""
+        dropped = self.dropped
+        if dropped > self._said and self._write(self.told(dropped - self._said), pause):
+            self._said = dropped
+
+    def _write(self, octets: bytes, pause: Callable[[float], None]) -> bool:
+        """Write them all, however long that takes; False when nobody reads any more."""
         rest = memoryview(octets)
         while rest:
             try:
                 rest = rest[os.write(self.descriptor, rest) :]
             except BlockingIOError:  # another process has made our standard output non-blocking
                 pause(POLL_SECONDS)
-            except OSError as problem:  # nobody reads any more
-                self.dropped += octets.count(b"\n")
-                print(f"smtpgw: cannot write to the log: {problem}", file=sys.stderr)  # noqa: T201
-                return
+            except OSError as problem:
+                if not self._is_gone:
+                    print(f"smtpgw: cannot write to the log: {problem}", file=sys.stderr)  # noqa: T201
+                self._is_gone = True
+                return False
+        return True
