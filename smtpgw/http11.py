@@ -43,10 +43,19 @@ class Received:
 
 
 class Exchange(HTTPConnection):
-    """A connection of the pool. Opening it fails as NewConnectionError: nobody can have read the request then."""
+    """A connection of the pool. Opening it fails as NewConnectionError: nobody can have read the request then.
+
+    urllib3 has one time-out for connecting and sending; `connect_seconds` is for the first alone: a message of
+    megabytes takes longer to send than anybody wants to wait for a connection.
+    """
+
+    def __init__(self, *arguments: Any, connect_seconds: float | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.connect_seconds = connect_seconds
 
     def connect(self) -> None:
-        limit = gevent.Timeout(self.timeout if isinstance(self.timeout, (int, float)) else None, TimeoutError())
+        times = [seconds for seconds in (self.connect_seconds, self.timeout) if isinstance(seconds, (int, float))]
+        limit = gevent.Timeout(min(times, default=None), TimeoutError())
         try:
             with limit:  # the name's look-up and the TLS handshake, too
                 super().connect()

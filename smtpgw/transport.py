@@ -48,9 +48,8 @@ class Transport:
 
     def __init__(self, url: str, connections: int, connect_timeout_seconds: float) -> None:
         self.url = url
-        self.connect_timeout_seconds = connect_timeout_seconds
         self.session = requests.Session()
-        self.session.mount(url, Adapter(url, connections))
+        self.session.mount(url, Adapter(url, connections, connect_timeout_seconds))
 
     def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
         """Send a request and read its answer, all within this time.
@@ -62,7 +61,7 @@ class Transport:
         request = requests.PreparedRequest()
         request.method, request.url, request.body, request.hooks = method, self.url + target, body, NO_HOOKS
         request.headers = headers  # type: ignore[assignment]  # each once, so a plain dictionary does
-        timeout = Timeout(connect=min(self.connect_timeout_seconds, seconds), read=seconds)
+        timeout = Timeout(connect=seconds, read=seconds, total=seconds)
         try:
             answer = self.session.send(
                 request,
@@ -86,7 +85,7 @@ class Transport:
 class Adapter(BaseAdapter):
     """Takes requests' requests to one urllib3 pool and makes its answers requests' responses."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, connect_seconds: float) -> None:
         super().__init__()
         parts = parse_url(url)
         assert parts.host
@@ -96,10 +95,12 @@ class Adapter(BaseAdapter):
             # One context for all connections: to read the authorities' certificates takes 30 ms.
             context = ssl.create_default_context()
             context.load_verify_locations(certifi.where())
-            self.pool = HTTPSConnectionPool(parts.host, parts.port, maxsize=connections, ssl_context=context)
+            self.pool = HTTPSConnectionPool(
+                parts.host, parts.port, maxsize=connections, ssl_context=context, connect_seconds=connect_seconds
+            )
             self.pool.ConnectionCls = TLSConnection  # type: ignore[assignment]  # less than urllib3 offers
         else:
-            self.pool = HTTPConnectionPool(parts.host, parts.port, maxsize=connections)
+            self.pool = HTTPConnectionPool(parts.host, parts.port, maxsize=connections, connect_seconds=connect_seconds)
             self.pool.ConnectionCls = Connection  # type: ignore[assignment]
 
     def send(  # type: ignore[override]  # the rest is of no use to one server
