@@ -25,6 +25,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
 MOST_PAGES = 200
+LEAST_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
 WORDS_MOST = 400  # of Cakemail's explanation, in a reply
 PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
 
@@ -159,7 +160,7 @@ class Cakemail:
     # --- Submission
 
     def submit_email(self, token: str, body: bytes, account_id: int | None, timeout_seconds: float) -> str:
-        """`POST /v2/emails`, for one recipient; the uuid that Cakemail gave the email.
+        """`POST /v2/emails`, for one recipient; the uuid that Cakemail gave the email, "" should it not say.
 
         Raises:
             ApiError: Rejected also for a 201 whose status is not "queued", which is no acceptance.
@@ -174,7 +175,8 @@ class Cakemail:
             timeout_seconds=timeout_seconds,
         )
         with reading("emails"):
-            status, uuid = found["data"]["status"], str(found["data"]["id"])
+            # Without an id it is accepted all the same: to answer otherwise would double it.
+            status, uuid = found["data"]["status"], str(found["data"].get("id") or "")
         if status != "queued":
             raise Rejected(status, 201)
         return uuid
@@ -193,16 +195,17 @@ class Cakemail:
         content_type: str = JSON,
         timeout_seconds: float = 0,
     ) -> Any:
-        """Make a call; its answer's JSON. Raises ApiError."""
+        """Make a call, within a time that waiting for its turn is part of; its answer's JSON. Raises ApiError."""
         headers = {**HEADERS, "Content-Type": content_type} if body else dict(HEADERS)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         target = f"{path}?{urlencode(query)}" if query else path
+        seconds = timeout_seconds or self.settings.api_timeout_seconds
         if not self.slots.acquire(blocking=False):
-            self._wait_for_slot()
+            waited = self._wait_for_slot(min(seconds, self.settings.api_wait_seconds))
+            seconds = max(LEAST_SECONDS, seconds - waited)
         began, status = monotonic(), "unanswered"
         try:
-            seconds = timeout_seconds or self.settings.api_timeout_seconds
             answer = self.exchange(method, target, headers, body, seconds)
             status = metrics.status(answer.status)
         except NotSent as problem:
@@ -215,18 +218,20 @@ class Cakemail:
             metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
         return read(answer)
 
-    def _wait_for_slot(self) -> None:
-        """Wait until one of the calls under way has ended. Raises Busy."""
+    def _wait_for_slot(self, most_seconds: float) -> float:
+        """Wait until one of the calls under way has ended; the seconds that took. Raises Busy."""
         began = monotonic()
         self.waiting += 1
         try:
-            has_slot = self.slots.acquire(timeout=self.settings.api_wait_seconds)
+            has_slot = self.slots.acquire(timeout=most_seconds)
         finally:
             self.waiting -= 1
-            metrics.API_WAIT_SECONDS.add(monotonic() - began)
+            waited = monotonic() - began
+            metrics.API_WAIT_SECONDS.add(waited)
         if not has_slot:
             metrics.LIMITS.labels("api_connections").inc()
             raise Busy("too many calls to Cakemail are under way")
+        return waited
 
 
 def acting_for(account_id: int | None) -> dict[str, Any]:
