@@ -6,7 +6,7 @@ sends the spans is a greenlet of the worker. Spans carry ids and numbers, never 
 """
 
 import contextvars
-import importlib.util
+import importlib.metadata
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -45,8 +45,11 @@ class Tracing:
 
 
 def is_installed() -> bool:
-    """Whether the packages of requirements-tracing.txt are there. Imports nothing."""
-    return importlib.util.find_spec("opentelemetry") is not None
+    """Whether the packages of requirements-tracing.txt are there. Imports none of them."""
+    try:
+        return bool(importlib.metadata.version("opentelemetry-exporter-otlp-proto-http"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def start(settings: Settings, version: str) -> None:
