@@ -28,7 +28,7 @@ FAULTS = {
     "slow body": ({"kind": "slow_body"}, UNKNOWN, 1),
     "rejected": ({"kind": "rejected"}, (550, b"5.7.1"), 1),
     "error": ({"kind": "error"}, (550, b"5.7.1"), 1),
-    "no id": ({"kind": "no_id"}, UNKNOWN, 1),
+    "no id": ({"kind": "no_id"}, (250, b"2.0.0"), 1),  # accepted: to say otherwise would double it
 }
 
 
