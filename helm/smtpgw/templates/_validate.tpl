@@ -1,0 +1,24 @@
+{{- /* What values.schema.json cannot say, since it takes arithmetic. Included where nothing is left out: deployment. */ -}}
+{{- define "smtpgw.validate" -}}
+{{- $submit := .Values.config.SMTPGW_SUBMIT_TIMEOUT_SECONDS | default 25 | float64 -}}
+{{- $drain := .Values.shutdown.drainTimeoutSeconds -}}
+{{- $grace := include "smtpgw.gracePeriodSeconds" . | int -}}
+{{- $least := include "smtpgw.leastGracePeriodSeconds" . | int -}}
+{{- if le (float64 $drain) $submit -}}
+{{- fail (printf "shutdown.drainTimeoutSeconds: %v must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS, %v: a message cut after it was submitted arrives twice" $drain $submit) -}}
+{{- end -}}
+{{- if lt $grace $least -}}
+{{- fail (printf "shutdown.gracePeriodSeconds: %d must be at least preStopSleepSeconds + drainTimeoutSeconds + 25, which is %d" $grace $least) -}}
+{{- end -}}
+{{- if gt $grace 600 -}}
+{{- fail (printf "shutdown: %d s of grace are more than the 600 s that OVH waits for a node's pods" $grace) -}}
+{{- end -}}
+{{- if gt .Values.autoscaling.minReplicas .Values.autoscaling.maxReplicas -}}
+{{- fail "autoscaling.minReplicas: must not be more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- $messageBytes := .Values.config.SMTPGW_MAX_MESSAGE_BYTES | default 26214400 | int64 -}}
+{{- $bytesInFlight := .Values.config.SMTPGW_MAX_BYTES_IN_FLIGHT | default 134217728 | int64 -}}
+{{- if lt $bytesInFlight $messageBytes -}}
+{{- fail "config.SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES" -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,83 @@
+"""`python -m tests.chart.derived`: writes what of the chart is made from something else.
+
+The names of the gateway's settings go into values.schema.json, the comments of values.yaml into README.md's table.
+A test sees that both are as this would write them.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from smtpgw.settings import Settings
+
+CHART = Path(__file__).parent.parent.parent / "helm" / "smtpgw"
+BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
+
+# What values of their own, or the templates, say. Each setting is here, among the secret ones or in `config`.
+COMPUTED = frozenset(
+    {
+        "CAKEMAIL_API_URL",
+        "SMTPGW_DRAIN_TIMEOUT_SECONDS",
+        "SMTPGW_HOSTNAME",
+        "SMTPGW_HTTP_BIND",
+        "SMTPGW_INTERNAL_BIND",
+        "SMTPGW_MAPPINGS_FILE",
+        "SMTPGW_PROXY_CIDRS",
+        "SMTPGW_PROXY_PROTOCOL",
+        "SMTPGW_SMTPS_BIND",
+        "SMTPGW_SMTP_BIND",
+        "SMTPGW_TLS_CERT",
+        "SMTPGW_TLS_KEY",
+        "SMTPGW_WORKERS",
+    }
+)
+
+
+def schema() -> str:
+    """values.schema.json with the settings that `config` may have."""
+    whole = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    whole["$defs"]["settings"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            told["name"]: {"type": ["string", "number", "boolean"], "description": told["meaning"]}
+            for told in (field.metadata for field in dataclasses.fields(Settings))
+            if told["name"] not in COMPUTED and not told["secret"]
+        },
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def rows(node: yaml.MappingNode, lines: list[str], path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Key, default and comment of each value; the comment stands behind it, or above where it is long."""
+    for key, value in node.value:
+        name = f"{path}{key.value}"
+        if isinstance(value, yaml.MappingNode) and not value.flow_style:
+            yield from rows(value, lines, f"{name}.")
+            continue
+        line, above = lines[key.start_mark.line], lines[key.start_mark.line - 1].strip()
+        default = line[value.start_mark.column : value.end_mark.column]
+        comment = line[value.end_mark.column :].partition("# ")[2] or (above.startswith("# ") and above[2:]) or ""
+        yield name, default, comment
+
+
+def table() -> str:
+    """The values as a table in Markdown."""
+    text = (CHART / "values.yaml").read_text("utf-8")
+    found = rows(yaml.compose(text), text.splitlines())
+    lines = [f"| `{name}` | `{default}` | {comment} |" for name, default, comment in found]
+    return "\n".join(["| value | default | |", "| --- | --- | --- |", *lines])
+
+
+def readme() -> str:
+    """README.md with the table of values."""
+    before, _, rest = (CHART / "README.md").read_text("utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    (CHART / "values.schema.json").write_text(schema(), "utf-8")
+    (CHART / "README.md").write_text(readme(), "utf-8")
