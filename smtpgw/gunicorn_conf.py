@@ -36,6 +36,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "logconfig_dict": logs.configuration(settings.log_level),
         "proc_name": "smtpgw",
         "on_starting": on_starting,
+        "post_fork": post_fork,
         "child_exit": child_exit,
         "worker_exit": worker_exit,
     }
@@ -53,6 +54,15 @@ def on_starting(_arbiter: object) -> None:
     if folder:
         for file in folder.glob("*.db"):
             file.unlink()
+
+
+def post_fork(arbiter: Any, worker: GatewayWorker) -> None:
+    """Show a worker the signals that it is sent while it starts.
+
+    Until it has handlers of its own it has those of the master, which put a signal into a queue and no more. A worker
+    that misses its TERM serves until the master's SIGKILL, which cuts submissions.
+    """
+    worker.early_signals = arbiter.SIG_QUEUE
 
 
 def child_exit(_arbiter: object, worker: GatewayWorker) -> None:

@@ -6,8 +6,10 @@ the standard library: so nothing but gunicorn, gevent and the settings at module
 the patch.
 """
 
+import signal
 import time
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.5  # heartbeat to the master, look for a signal
 HTTP_CONNECTIONS = 100
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 SPARE_CONNECTIONS = 100  # above max_sessions, so that there is room to say 421: a full pool does not accept at all
 
 
@@ -39,6 +42,7 @@ class GatewayWorker(GeventWorker):
     certificate: "Certificate"
     doorkeeper: "Doorkeeper"
     room: "Room"
+    early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
 
     def load_wsgi(self) -> None:
         """Build what a worker needs, once it is forked and patched."""
@@ -94,6 +98,8 @@ class GatewayWorker(GeventWorker):
             server.start()
             (http if is_http else smtp).append(server)
         gevent.spawn(self.certificate.watch, self.settings.tls_check_seconds)
+        while not self.early_signals.empty():
+            self.alive &= self.early_signals.get() not in ENDING
         while self.alive:
             self.tick()
         self.drain(smtp)
