@@ -14,6 +14,14 @@ LIMITS = frozenset(
         "too_many_sessions_from_address",
     }
 )  # fmt: skip
+# Replies that are our fault, or Cakemail's: what the objective calls a failure. What a client does wrong is none, nor
+# what is refused for good reason, such as Cakemail's wish that one customer sends less at a time.
+FAILURES = frozenset(
+    {
+        "api_busy", "api_failed", "api_unavailable", "internal_error", "login_unavailable", "no_room_now",
+        "outcome_unknown", "too_many_sessions",
+    }
+)  # fmt: skip
 TOLD_ELSEWHERE = frozenset({"login_throttled"})
 LIMIT_LINE_SECONDS = 10.0  # a client that runs into a limit again and again has a line this often
 told_lately: TTLCache[tuple[str, str], bool] = TTLCache(10_000, LIMIT_LINE_SECONDS)
@@ -30,7 +38,9 @@ class Diary:
     def reply(self, verb: str, reply: Reply) -> None:
         """A reply was given to a command."""
         metrics.COMMANDS.count(verb, str(reply.code))
-        if reply.is_error:
+        if verb == "data" and reply.code == 250:
+            metrics.OBJECTIVE.count("met")
+        elif reply.is_error:
             refused(self.peer, reply, session=self.session_id, account=self.account_id)
 
     def login(self, mechanism: str, username: str, reply: Reply, account: Account | None) -> None:
@@ -80,6 +90,8 @@ LOGIN_RESULTS = {
 def refused(peer: Peer, reply: Reply, **fields: object) -> None:
     """A client was told no, in a session or before there was one."""
     metrics.REFUSALS.count(reply.name)
+    if reply.name in FAILURES:
+        metrics.OBJECTIVE.count("failed")
     if reply.name not in LIMITS:
         if reply.name in TOLD_ELSEWHERE:
             metrics.LIMITS_BY_CLIENT.count(peer.address)
