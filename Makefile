@@ -41,6 +41,10 @@ lint: $(VENV)/installed-lint ## everything that can be found wrong without runni
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(BIN)/yamllint --strict .github helm
+	$(BIN)/check-jsonschema --check-metaschema helm/smtpgw/values.schema.json
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: $(VENV)/installed-lint ## rewrite the Python files as lint wants them
 	$(BIN)/ruff check --fix .
