@@ -129,5 +129,9 @@ class Gateway:
     def encrypted(self) -> smtplib.SMTP:
         """A connection after STARTTLS, not logged in."""
         client = smtplib.SMTP("localhost", self.port, timeout=30)
-        client.starttls(context=self.trusting())
+        try:
+            client.starttls(context=self.trusting())
+        except (OSError, smtplib.SMTPException):
+            client.close()
+            raise
         return client

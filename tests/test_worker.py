@@ -161,12 +161,14 @@ def test_hup_under_load_loses_and_doubles_nothing(sandbox: Sandbox, tmp_path: Pa
                 own.process.send_signal(signal.SIGHUP)
             for _ in range(50):
                 try:
-                    with own.client() as client:
-                        client.sendmail(SENDER, f"u{n}@example.com", MESSAGE)
-                    accepted += 1
-                    break
+                    client = own.client()
+                    client.sendmail(SENDER, f"u{n}@example.com", MESSAGE)
                 except (OSError, smtplib.SMTPException):
                     time.sleep(0.2)  # between two workers nobody listens for a moment
+                else:
+                    accepted += 1
+                    client.close()  # QUIT may hear the worker's 421 instead, which is no failure of the message
+                    break
     assert accepted == 60
     assert sandbox.ledger()["total"] == sandbox.ledger()["distinct"] == 60
 
