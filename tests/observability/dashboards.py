@@ -1,0 +1,74 @@
+"""The chart's dashboards and rules, read: which queries there are, and what they name."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import promql_parser
+import yaml
+
+from tests.observability.prometheus import CHART, RULES
+
+WINDOW = "15s"  # for $__rate_interval, where Prometheus scrapes once a second
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query, and where it stands."""
+
+    where: str
+    expression: str  # its variables replaced, as Grafana does with "All" chosen
+
+
+def boards() -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((CHART / "dashboards").glob("*.json"))}
+
+
+def panels(board: str) -> list[dict[str, Any]]:
+    return [panel for panel in boards()[board]["panels"] if panel["type"] != "row"]
+
+
+def filled(expression: str) -> str:
+    """A query as Grafana sends it, with everything chosen."""
+    return re.sub(r"\$(namespace|region)\b", ".*", expression).replace("$__rate_interval", WINDOW)
+
+
+def board_queries() -> list[Query]:
+    """All queries of the dashboard that are for Prometheus."""
+    return [
+        Query(f"{panel['title']} {target['refId']}", filled(target["expr"]))
+        for panel in panels("smtpgw")
+        for target in panel["targets"]
+    ]
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def rule_queries() -> list[Query]:
+    return [Query(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
+
+
+def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
+    """Every selector of series in an expression."""
+    waiting = [promql_parser.parse(expression)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, promql_parser.VectorSelector):
+            yield node
+        for name in ("expr", "lhs", "rhs", "param", "args", "vector_selector"):
+            below = getattr(node, name, None) or []
+            waiting += below if isinstance(below, list) else [below]
+
+
+def grouped(expression: str) -> set[str]:
+    """The labels that an expression keeps or matches by name."""
+    lists = re.findall(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)", expression)
+    return {label.strip() for labels in lists for label in labels.split(",") if label.strip()}

@@ -1,0 +1,19 @@
+#!/bin/bash
+# Puts Prometheus, its promtool and the blackbox exporter into build/prometheus: on Debian or Ubuntu, any number of
+# times. Unpacked and not installed, since their packages would start servers.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+folder=build/prometheus
+if [ ! -x "$folder/usr/bin/promtool" ] || [ ! -x "$folder/usr/bin/prometheus-blackbox-exporter" ]; then
+    mkdir -p "$folder/packages"
+    as_root apt-get update -q
+    (cd "$folder/packages" && apt-get download -q prometheus prometheus-blackbox-exporter)
+    for package in "$folder"/packages/*.deb; do
+        dpkg-deb -x "$package" "$folder"
+    done
+    rm -r "$folder/packages"
+fi
+"$folder/usr/bin/promtool" --version | head -n 1
