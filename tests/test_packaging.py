@@ -1,15 +1,12 @@
-"""What surrounds the package says the truth: requirements, Dockerfile, Makefile, .ci/run, workflow."""
+"""What surrounds the package says the truth: requirements, Makefile, .ci/run, workflow."""
 
 import ast
-import http.server
 import importlib.metadata
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -102,88 +99,6 @@ def test_tracing_requires_what_it_imports_and_nothing_else():
     ]
     needed = set().union(*map(brought_along, wanted)) - names(ROOT / "requirements.txt")
     assert names(TRACING) == needed
-
-
-# --- Dockerfile --------------------------------------------------------------------------------------------------
-
-
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions and their arguments, with continued lines joined as Docker joins them."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text("utf-8"), flags=re.M).replace("\\\n", "")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
-
-
-def last_stage() -> list[tuple[str, str]]:
-    found = instructions()
-    return found[max(i for i, (word, _) in enumerate(found) if word == "FROM") :]
-
-
-def test_the_base_image_is_pinned_by_digest():
-    images = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
-    stages = [rest.split()[2] for word, rest in instructions() if word == "FROM" and " AS " in rest]
-    outside = [image for image in images if image not in stages]
-    assert len(outside) == 1
-    assert re.fullmatch(r"python:3\.1[1-9]\S*@sha256:[0-9a-f]{64}", outside[0])
-
-
-def test_what_is_copied_exists_and_is_let_through():
-    allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), flags=re.M)
-    copied = [
-        source
-        for word, rest in instructions()
-        if word in ("COPY", "ADD") and "--from" not in rest
-        for source in rest.split()[:-1]
-    ]
-    assert sorted(copied) == sorted(allowed)
-    assert all((ROOT / source).exists() for source in copied)
-
-
-def test_the_image_runs_as_nobody_in_particular():
-    users = [rest for word, rest in last_stage() if word == "USER"]
-    assert users == ["10001:10001"]  # a number: Kubernetes cannot tell whether a name is root's
-    commands = " ".join(rest for word, rest in last_stage() if word == "RUN")
-    assert not re.search(r"\b(apt|apt-get|gcc|pip install|curl|wget)\b", commands)
-
-
-def test_the_package_runs_from_what_is_copied(tmp_path):
-    """As in the image: the copied files alone, in a folder that nobody can write to."""
-    app = tmp_path / "app"
-    shutil.copytree(ROOT / "smtpgw", app / "smtpgw", ignore=shutil.ignore_patterns("__pycache__"))
-    entry, command = (json.loads(rest) for word, rest in last_stage() if word in ("ENTRYPOINT", "CMD"))
-    assert (entry[0], command) == ("python", ["serve"])
-    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run([sys.executable, *entry[1:], *command], cwd=app, env=environ, capture_output=True, text=True)
-    # It has come as far as its settings, and says what it misses.
-    assert "SMTPGW_TLS_CERT is not set" in run.stderr, run
-    assert "SMTPGW_TLS_KEY is not set" in run.stderr, run
-    assert not list(app.rglob("__pycache__"))
-
-
-class Probed(http.server.BaseHTTPRequestHandler):
-    status = 200
-
-    def do_GET(self):
-        self.send_response(self.status if self.path == "/health/live" else 404)
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_the_health_check_asks_the_liveness_probe(status, healthy):
-    check = next(rest for word, rest in last_stage() if word == "HEALTHCHECK")
-    command = json.loads(check.partition(" CMD ")[2])
-    assert command[0] == "python"  # the image has no curl
-    handler = type("Handler", (Probed,), {"status": status})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        # A proxy for the API must not be asked about ourselves.
-        environ = {"SMTPGW_HTTP_BIND": f"0.0.0.0:{server.server_port}", "http_proxy": "http://127.0.0.1:1"}
-        run = subprocess.run([sys.executable, *command[1:]], env=environ, capture_output=True)
-        server.shutdown()
-    assert (run.returncode == 0) is healthy, run.stderr
 
 
 # --- Makefile ----------------------------------------------------------------------------------------------------
