@@ -1,7 +1,8 @@
 """Who has logged in, with which token, and which senders and lists they have: verified once, cached in memory.
 
-The cache of logins is keyed by a digest with a key of this process: no password is in it. Many callers that want the
-same thing at once cause one call to the API.
+The cache of logins is keyed by a digest with a key of this process: no password is in it. A login is good for its
+credentials, wherever they come from, and for nobody else. Many callers that want the same thing at once cause one call
+to the API, which goes on when one of them leaves or has no more time.
 """
 
 import hashlib
@@ -12,19 +13,31 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar, cast
 
+import gevent
 from cachetools import LRUCache
 from gevent.event import AsyncResult
 
-from smtpgw import metrics, replies
-from smtpgw.cakemail import ApiError, Cakemail, ChallengeRequired, NotAuthorized, Rejected, Sender, Token
+from smtpgw import metrics, replies, tracing
+from smtpgw.cakemail import (
+    ApiError,
+    Cakemail,
+    ChallengeRequired,
+    NotAuthorized,
+    OutcomeUnknown,
+    Rejected,
+    Sender,
+    Token,
+)
 from smtpgw.envelope import Account, Credentials
 from smtpgw.replies import Refused
 
 TOKEN_USERNAMES = frozenset({"apikey", "token"})  # `apikey` is what an app that comes from SendGrid has configured
 # RFC 6750 §2.1. What is not of this form is no token, and would end the header that it travels in.
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-MOST_LOGINS = MOST_ACCOUNTS = 20_000  # cached a process
+MOST_LOGINS = 20_000  # cached a process
+MOST_SENDERS = 200_000  # over all accounts cached, some 300 octets each
 ACCESS_TOKEN_SECONDS = 600.0  # a bare access token is checked again after this
+PASSWORD_SECONDS = 3600.0  # so is a password, at the next AUTH: refreshing a token does not tell that it has changed
 EARLY_SECONDS = 60.0  # a token is refreshed this long before it expires, or at 9/10 of a shorter life
 DIRECTORY_SECONDS = 300.0  # senders and lists are read again after this
 MISS_SECONDS = 1.0  # an unknown sender makes us look again at once, but no more often than this
@@ -38,39 +51,51 @@ class SingleFlight:
     def __init__(self) -> None:
         self.running: dict[object, AsyncResult[Any]] = {}
 
-    def do(self, key: object, work: Callable[[], T]) -> T:
-        if key in self.running:
-            return cast(T, self.running[key].get())
-        result = self.running[key] = AsyncResult()
+    def do(self, key: object, work: Callable[[], T], deadline: float) -> T:
+        """What the work returns or raises; OutcomeUnknown at the deadline, a monotonic time, and the work goes on."""
+        if key not in self.running:
+            self.running[key] = AsyncResult()
+            gevent.spawn(tracing.carried(lambda key: self._run(key, work)), key)
+        result = self.running[key]
+        if not result.ready():
+            result.wait(max(0.0, deadline - monotonic()))
+        if not result.ready():
+            raise OutcomeUnknown("Cakemail did not answer in time")
+        return cast(T, result.get())
+
+    def _run(self, key: object, work: Callable[[], object]) -> None:
+        """In a greenlet of its own: whoever asked first may be killed, or have less time than the others."""
         try:
-            found = work()
-            result.set(found)
-            return found
-        except Exception as problem:
-            result.set_exception(problem)
-            raise
+            self.running[key].set(work())
+        except Exception as problem:  # noqa: BLE001  raised again in those who wait
+            self.running[key].set_exception(problem)
         finally:
             del self.running[key]
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Credentials that Cakemail has accepted, and what stands for them until `good_until`, a monotonic time."""
+    """Credentials that Cakemail has accepted, and what stands for them. Times are the clock's."""
 
     account_id: int
     access: str
     refresh: str  # "" for a bare access token
     good_until: float
+    checked_at: float  # when it was the password that was accepted
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The confirmed senders of an account and its default list, as read at a monotonic time."""
+    """The confirmed senders of an account and its default list, as read at a time of the clock."""
 
     by_id: dict[str, Sender]
     by_address: dict[str, Sender]
     list_id: int | None
     read_at: float
+
+    def size(self) -> int:
+        """What it counts for in a cache that is bounded in senders."""
+        return 1 + len(self.by_id)
 
 
 class Accounts:
@@ -81,7 +106,7 @@ class Accounts:
         self.clock = clock
         self.key = secrets.token_bytes(32)
         self.logins: LRUCache[bytes, Login] = LRUCache(MOST_LOGINS)
-        self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MOST_ACCOUNTS)
+        self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MOST_SENDERS, Directory.size)
         self.flight = SingleFlight()
 
     # --- Logins and tokens
@@ -92,8 +117,12 @@ class Accounts:
         Raises:
             Refused: 535 when they are wrong, 454 when Cakemail cannot say now.
         """
+        digest = self._digest(credentials)
+        held = self.logins.get(digest)
+        if held and held.refresh and self.clock() - held.checked_at >= PASSWORD_SECONDS:
+            self.logins.pop(digest, None)
         try:
-            return Account(self._valid_login(credentials).account_id, credentials)
+            return Account(self._valid_login(digest, credentials, None).account_id, credentials)
         except ChallengeRequired:
             raise Refused(replies.CHALLENGE_REQUIRED) from None
         except (NotAuthorized, Rejected):
@@ -101,8 +130,10 @@ class Accounts:
         except ApiError as problem:
             raise Refused(replies.LOGIN_UNAVAILABLE) from problem
 
-    def token(self, account: Account, stale: str = "") -> str:
+    def token(self, account: Account, deadline: float | None = None, stale: str = "") -> str:
         """An access token of the account; another one than `stale`, which the API has just refused.
+
+        `deadline` is the monotonic time to have it by; without one it may take what a message may take.
 
         Raises:
             ApiError: NotAuthorized when the credentials are good no longer.
@@ -111,54 +142,68 @@ class Accounts:
         held = self.logins.get(digest)
         if stale and held and held.access == stale:
             self.logins.pop(digest, None)
-        return self._valid_login(account.credentials).access
+        try:
+            return self._valid_login(digest, account.credentials, deadline).access
+        except (ChallengeRequired, Rejected) as problem:  # said of the credentials, and not of a message
+            raise NotAuthorized(str(problem)) from problem
+
+    def _deadline(self) -> float:
+        """When to give up what nobody's message waits for."""
+        return monotonic() + self.api.settings.submit_timeout_seconds
 
     def _digest(self, credentials: Credentials) -> bytes:
         text = f"{credentials.username}\0{credentials.password}"
         return hashlib.blake2b(text.encode(), key=self.key, digest_size=32).digest()
 
-    def _valid_login(self, credentials: Credentials) -> Login:
-        digest = self._digest(credentials)
+    def _valid_login(self, digest: bytes, credentials: Credentials, deadline: float | None) -> Login:
         held = self.logins.get(digest)
         if held and self.clock() < held.good_until:
             metrics.CACHE.count("login", "hit")
             return held
         metrics.CACHE.count("login", "miss")
-        return self.flight.do(digest, lambda: self._new_login(digest, credentials, held))
+        return self.flight.do(digest, lambda: self._new_login(digest, credentials, held), deadline or self._deadline())
 
     def _new_login(self, digest: bytes, credentials: Credentials, held: Login | None) -> Login:
         if credentials.username.lower() in TOKEN_USERNAMES:
-            token = credentials.password.strip()  # pasted with a newline more often than not
-            if not TOKEN.fullmatch(token):
-                raise NotAuthorized("not the form of a token")
-            login = Login(self.api.own_account(token), token, "", self.clock() + ACCESS_TOKEN_SECONDS)
+            login = self._checked_token(credentials.password.strip())  # pasted with a newline more often than not
         else:
-            login = self._from_token(self._new_token(credentials, held), held)
+            self.logins.pop(digest, None)
+            login = self._refreshed(held) or self._password_login(credentials)
         self.logins[digest] = login
         return login
 
-    def _new_token(self, credentials: Credentials, held: Login | None) -> Token:
-        if held and held.refresh:
-            try:
-                return self.api.refreshed_token(held.refresh)
-            except (NotAuthorized, Rejected):
-                self.logins.pop(self._digest(credentials), None)  # it has expired too: log in anew
-        return self.api.password_token(credentials.username, credentials.password)
+    def _checked_token(self, token: str) -> Login:
+        if not TOKEN.fullmatch(token):
+            raise NotAuthorized("not the form of a token")
+        now = self.clock()
+        return Login(self.api.own_account(token), token, "", now + ACCESS_TOKEN_SECONDS, now)
 
-    def _from_token(self, token: Token, held: Login | None) -> Login:
-        early = min(EARLY_SECONDS, token.lifetime_seconds / 10)
-        if held:
-            account_id = held.account_id
-        else:
-            account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
-        return Login(account_id, token.access, token.refresh, self.clock() + token.lifetime_seconds - early)
+    def _refreshed(self, held: Login | None) -> Login | None:
+        """The login with a new token; None when there is none, or its refresh token has expired, too."""
+        if not held or not held.refresh:
+            return None
+        try:
+            token = self.api.refreshed_token(held.refresh)
+        except (NotAuthorized, Rejected):
+            return None
+        return Login(held.account_id, token.access, token.refresh, self._good_until(token), held.checked_at)
+
+    def _password_login(self, credentials: Credentials) -> Login:
+        token = self.api.password_token(credentials.username, credentials.password)
+        account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
+        return Login(account_id, token.access, token.refresh, self._good_until(token), self.clock())
+
+    def _good_until(self, token: Token) -> float:
+        return self.clock() + token.lifetime_seconds - min(EARLY_SECONDS, token.lifetime_seconds / 10)
 
     # --- Senders and lists
 
-    def sender(self, account: Account, account_id: int | None, sender_id: str | None, address: str) -> Sender:
+    def sender(
+        self, account: Account, account_id: int | None, sender_id: str | None, address: str, deadline: float
+    ) -> Sender:
         """The confirmed sender of this id or, without one, of this address.
 
-        `account_id` is a sub-account to look in, None the account's own.
+        `account_id` is a sub-account to look in, None the account's own; `deadline` a monotonic time.
 
         Raises:
             Refused: 550 where there is none.
@@ -170,33 +215,36 @@ class Accounts:
                 return directory.by_id.get(sender_id)
             return directory.by_address.get(address.lower())
 
-        directory = self._directory(account, account_id, DIRECTORY_SECONDS)
-        found = find(directory) or find(self._directory(account, account_id, MISS_SECONDS))
+        directory = self._directory(account, account_id, DIRECTORY_SECONDS, deadline)
+        found = find(directory) or find(self._directory(account, account_id, MISS_SECONDS, deadline))
         if found:
             return found
         if sender_id is not None:
             raise Refused(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
 
-    def default_list(self, account: Account, account_id: int | None) -> int | None:
+    def default_list(self, account: Account, account_id: int | None, deadline: float | None = None) -> int | None:
         """The account's first active list, or None. Raises ApiError."""
-        return self._directory(account, account_id, DIRECTORY_SECONDS).list_id
+        return self._directory(account, account_id, DIRECTORY_SECONDS, deadline).list_id
 
-    def _directory(self, account: Account, account_id: int | None, most_seconds: float) -> Directory:
+    def _directory(
+        self, account: Account, account_id: int | None, most_seconds: float, deadline: float | None
+    ) -> Directory:
         key = (account.id, account_id)
         held = self.directories.get(key)
         if held and self.clock() - held.read_at < most_seconds:
             metrics.CACHE.count("directory", "hit")
             return held
         metrics.CACHE.count("directory", "miss")
-        return self.flight.do(key, lambda: self._read_directory(account, account_id))
+        return self.flight.do(key, lambda: self._read_directory(account, account_id), deadline or self._deadline())
 
     def _read_directory(self, account: Account, account_id: int | None) -> Directory:
         token = self.token(account)
         try:
             confirmed, list_id = self._confirmed_senders_and_list(token, account_id)
         except NotAuthorized:
-            confirmed, list_id = self._confirmed_senders_and_list(self.token(account, stale=token), account_id)
+            token = self.token(account, stale=token)
+            confirmed, list_id = self._confirmed_senders_and_list(token, account_id)
         by_address = {s.email.lower(): s for s in reversed(confirmed)}  # of two with one address, the first
         directory = Directory({s.id: s for s in confirmed}, by_address, list_id, self.clock())
         self.directories[account.id, account_id] = directory

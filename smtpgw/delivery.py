@@ -4,15 +4,16 @@ What surely was not accepted (no connection, 429, 503 with Retry-After) is tried
 A request that was sent and not answered is never sent again: it may have been accepted.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 
 import gevent
 from gevent.pool import Pool
 
-from smtpgw import replies, tracing
+from smtpgw import logs, metrics, replies, tracing
 from smtpgw.accounts import Accounts
+from smtpgw.breaker import Breaker
 from smtpgw.cakemail import (
     ApiError,
     Busy,
@@ -24,91 +25,117 @@ from smtpgw.cakemail import (
     TryLater,
 )
 from smtpgw.envelope import Account
+from smtpgw.memory import Identity, Memory, Outcome
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.translation import EmailRequest
 
 FIRST_PAUSE_SECONDS = 0.25  # before trying again what named no delay; doubled each time
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one recipient: Cakemail's uuid, or the reply that says why not."""
-
-    recipient: str
-    uuid: str = ""
-    reply: Reply = replies.QUEUED
-
-    @property
-    def is_accepted(self) -> bool:
-        return not self.reply.is_error
-
-    @property
-    def is_deferred(self) -> bool:
-        return self.reply.is_temporary
+LEAST_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
 
 
 class Delivery:
     """Takes messages to the API."""
 
-    def __init__(self, api: Cakemail, accounts: Accounts, settings: Settings) -> None:
+    def __init__(self, api: Cakemail, accounts: Accounts, breaker: Breaker, memory: Memory, settings: Settings) -> None:
         self.api = api
         self.accounts = accounts
+        self.breaker = breaker
+        self.memory = memory
         self.settings = settings
 
-    def send(self, request: EmailRequest, recipients: Sequence[str], account: Account) -> list[Outcome]:
-        """Submit the message to each recipient; an outcome for each, in their order. Never raises for one of them."""
-        began = monotonic()
+    def send(
+        self,
+        request: EmailRequest,
+        recipients: Sequence[str],
+        account: Account,
+        message: Identity,
+        deadline: float,
+    ) -> list[Outcome]:
+        """Submit the message to each recipient that it was not accepted for before.
 
-        def one(recipient: str) -> Outcome:
-            return self._outcome(request, recipient, account, began)
+        Takes until `deadline`, a monotonic time, at most. Never raises for one of the recipients: what was accepted
+        for the others must not be lost.
+
+        Returns:
+            An outcome for each, in their order.
+        """
+        last_try = min(deadline, monotonic() + self.settings.api_retry_seconds)
+
+        def submit(recipient: str) -> Outcome:
+            return outcome_of(
+                recipient, lambda: Outcome(recipient, self._submit(request, recipient, account, deadline, last_try))
+            )
+
+        def once(recipient: str) -> Outcome:
+            return outcome_of(
+                recipient, lambda: self.memory.once(message, recipient, lambda: submit(recipient), deadline)
+            )
 
         if len(recipients) == 1:
-            return [one(recipients[0])]
-        return list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(one), recipients))
+            return [once(recipients[0])]
+        return list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(once), recipients))
 
-    def _outcome(self, request: EmailRequest, recipient: str, account: Account, began: float) -> Outcome:
-        try:
-            return Outcome(recipient, self._submit(request, recipient, account, began))
-        except Refused as refusal:
-            return Outcome(recipient, reply=refusal.reply)
-        except ApiError as problem:
-            return Outcome(recipient, reply=reply_to(problem))
-
-    def _submit(self, request: EmailRequest, recipient: str, account: Account, began: float) -> str:
+    def _submit(self, request: EmailRequest, recipient: str, account: Account, deadline: float, last_try: float) -> str:
         """Submit to one recipient, again where that is safe and there is time; Cakemail's uuid."""
         body = request.body_for(recipient)
-        last_try = began + self.settings.api_retry_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return self._with_valid_token(
+                uuid = self._with_valid_token(
                     account,
-                    lambda token: self.api.submit_email(token, body, request.account_id, self._time_left(began)),
+                    deadline,
+                    lambda token: self.api.submit_email(token, body, request.account_id, self._time_left(deadline)),
                 )
-            except (NotReached, TryLater) as problem:
-                named = problem.retry_after if isinstance(problem, TryLater) else None
-                wait = pause if named is None else named
-                safe = isinstance(problem, NotReached) or problem.may_be_retried
-                if not safe or monotonic() + wait > last_try:
+            except ApiError as problem:
+                self.breaker.heard(problem)
+                wanted = delay_before_another_try(problem)
+                if wanted is None or monotonic() + max(wanted, pause) > last_try:
                     raise
-                gevent.sleep(wait)
+                gevent.sleep(max(wanted, pause))
                 pause *= 2
+            else:
+                self.breaker.heard(None)
+                return uuid
 
-    def _with_valid_token(self, account: Account, call: Callable[[str], str]) -> str:
+    def _with_valid_token(self, account: Account, deadline: float, call: Callable[[str], str]) -> str:
         """Make a call; when the token turns out to be good no longer, log in again once and repeat it."""
-        token = self.accounts.token(account)
+        token = self.accounts.token(account, deadline)
         try:
             return call(token)
         except NotAuthorized:
-            return call(self.accounts.token(account, stale=token))
+            return call(self.accounts.token(account, deadline, stale=token))
 
-    def _time_left(self, began: float) -> float:
+    def _time_left(self, deadline: float) -> float:
         """Seconds that a call may take. Nothing new is begun for a message whose time is up."""
-        left = began + self.settings.submit_timeout_seconds - monotonic()
-        if left <= 0:
+        left = deadline - monotonic()
+        if left < LEAST_SECONDS:
             raise Refused(replies.API_FAILED)
         return min(left, self.settings.api_timeout_seconds)
+
+
+def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
+    """What some work leads to for a recipient, whatever it raises."""
+    try:
+        return work()
+    except Refused as refusal:
+        return Outcome(recipient, reply=refusal.reply)
+    except ApiError as problem:
+        return Outcome(recipient, reply=reply_to(problem))
+    except Exception:  # noqa: BLE001  our own bug must not lose what was accepted for the other recipients
+        metrics.INTERNAL_ERRORS.inc()
+        logs.error(what="a recipient could not be submitted", trace=True)
+        return Outcome(recipient, reply=replies.INTERNAL_ERROR)
+
+
+def delay_before_another_try(problem: ApiError) -> float | None:
+    """The seconds that the API wants us to wait; None where it may have been accepted, or is refused for good."""
+    match problem:
+        case NotReached():
+            return 0.0
+        case TryLater(may_be_retried=True, retry_after=seconds):
+            return seconds or 0.0
+    return None
 
 
 def reply_to(problem: ApiError) -> Reply:
@@ -123,7 +150,7 @@ def reply_to(problem: ApiError) -> Reply:
         case NotAuthorized():
             return replies.CREDENTIALS_REVOKED
         case TryLater(retry_after=float(seconds)):
-            return replies.API_RATE_LIMITED.filled(seconds=round(seconds))
+            return replies.API_RATE_LIMITED.filled(seconds=max(1, math.ceil(seconds)))
         case NotReached():
             return replies.API_UNAVAILABLE
         case Busy():

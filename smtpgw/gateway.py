@@ -10,18 +10,18 @@ import gevent
 
 from smtpgw import dialects, memory, message, replies, translation
 from smtpgw.accounts import Accounts
+from smtpgw.breaker import Breaker
 from smtpgw.cakemail import ApiError, Cakemail, Rejected
-from smtpgw.delivery import Delivery, Outcome, reply_to
+from smtpgw.delivery import Delivery, reply_to
 from smtpgw.envelope import Account, Credentials, Submission
 from smtpgw.mappings import Mappings
-from smtpgw.memory import Memory
+from smtpgw.memory import Identity, Memory, Outcome
 from smtpgw.message import Message
-from smtpgw.notices import Notices
+from smtpgw.notices import Notices, Sent
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.story import Story
 from smtpgw.throttle import Throttle
-from smtpgw.translation import EmailRequest
 
 LARGE_BYTES = 256 * 1024  # parsed in a thread, so that the other sessions go on meanwhile
 
@@ -37,10 +37,11 @@ class Gateway:
         api = Cakemail(settings)
         self.accounts = Accounts(api)
         self.throttle = Throttle(settings)
-        self.delivery = Delivery(api, self.accounts, settings)
-        self.memory = Memory(settings.submit_timeout_seconds)
+        self.breaker = Breaker(settings)
+        self.memory = Memory()
+        self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
         self.notices = Notices(self.delivery)
-        self.unheard: dict[str, memory.Key] = {}  # by submission: accepted, and the client not yet told
+        self.unheard: dict[str, Identity] = {}  # by submission: accepted, and the client not yet told
         self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
@@ -63,14 +64,20 @@ class Gateway:
             story.reply = self._submit(submission, story)
         return story.reply
 
+    def ready(self) -> None:
+        """Let a message begin. Raises Refused: 451 while Cakemail's API has failed for a while."""
+        self.breaker.ready()
+
     def answered(self, submission: Submission, *, heard: bool) -> None:
         """The reply to this message is on its way, and the client was still there to hear it, or was not."""
-        key = self.unheard.pop(submission.id, None)
-        if key and heard:
-            self.memory.forget(key)
+        identity = self.unheard.pop(submission.id, None)
+        if identity and heard:
+            self.memory.forget(identity, submission.envelope.recipients)
+            self.memory.forget(identity.of_notice(), [submission.envelope.reverse_path])
 
     def _submit(self, submission: Submission, story: Story) -> Reply:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
+        deadline = story.began + self.settings.submit_timeout_seconds
         with story.stage("parse"):
             mail = off_the_loop(len(raw), lambda: message.parse(raw, self.settings.inline_images))
         story.message(mail)
@@ -78,7 +85,7 @@ class Gateway:
         options = off_the_loop(len(raw), lambda: dialects.read(mail, envelope.recipients, mapping))
         story.options(options)
         with story.stage("sender"):
-            sender_id, list_id = self._sender_and_list(submission, mail, options)
+            sender_id, list_id = self._sender_and_list(submission, mail, options, deadline)
         story.sender(sender_id)
         with story.stage("translate"):
             request = off_the_loop(
@@ -87,42 +94,38 @@ class Gateway:
             )
         if options.discard:
             return replies.DISCARDED.filled(header=options.discard)
-        key = memory.key(account.id, mail.message_id, raw, options.idempotency_key)
-        with self.memory.submitting(key) as accepted, story.stage("api"):
-            if self.is_closing:  # cut after its POST, the message would come again and arrive twice
-                raise Refused(replies.SHUTTING_DOWN)
-            outcomes = self._deliver(request, envelope.recipients, account, accepted)
-            story.outcomes(outcomes)
-            reply = answer(submission.id, outcomes)
+        scope = account.id, request.account_id
+        identity = off_the_loop(
+            len(raw),
+            lambda: memory.identity(scope, mail.message_id, raw, request.template, options.idempotency_key),
+        )
+        if self.is_closing:  # cut after its POST, the message would come again and arrive twice
+            raise Refused(replies.SHUTTING_DOWN)
+        with story.stage("api"):
+            story.outcomes = self.delivery.send(request, envelope.recipients, account, identity, deadline)
+            reply = answer(submission.id, story.outcomes)
             if self.settings.notices:
-                story.notice(self.notices.send(submission, mail, sender_id, list_id, options.account_id, outcomes))
-        self.unheard[submission.id] = key
+                sent = Sent(submission, mail, sender_id, list_id, request.account_id, identity, deadline)
+                story.notice = self.notices.send(sent, story.outcomes)
+        self.unheard[submission.id] = identity
         return reply
 
     def _sender_and_list(
-        self, submission: Submission, mail: Message, options: dialects.Options
+        self, submission: Submission, mail: Message, options: dialects.Options, deadline: float
     ) -> tuple[str, int | None]:
         account, sub_account = submission.account, options.account_id
         address = mail.author.address if mail.author else submission.envelope.reverse_path
         try:
-            sender = self.accounts.sender(account, sub_account, options.sender_id, address)
-            list_id = options.list_id or self.accounts.default_list(account, sub_account)
+            sender = self.accounts.sender(account, sub_account, options.sender_id, address, deadline)
+            list_id = options.list_id or self.accounts.default_list(account, sub_account, deadline)
         except Rejected as problem:
             if sub_account is not None:
                 raise Refused(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
             raise Refused(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
         except ApiError as problem:
+            self.breaker.heard(problem)
             raise Refused(reply_to(problem)) from problem
         return sender.id, list_id
-
-    def _deliver(
-        self, request: EmailRequest, recipients: Sequence[str], account: Account, accepted: dict[str, str]
-    ) -> list[Outcome]:
-        """An outcome for each recipient; only those are submitted that were not accepted before."""
-        outcomes = self.delivery.send(request, [r for r in recipients if r not in accepted], account)
-        before = [Outcome(r, accepted[r]) for r in recipients if r in accepted]
-        accepted.update({o.recipient: o.uuid for o in outcomes if o.is_accepted})
-        return before + outcomes
 
 
 class Doorway:
@@ -131,6 +134,7 @@ class Doorway:
     def __init__(self, gateway: Gateway, address: str) -> None:
         self.gateway = gateway
         self.address = address
+        self.ready = gateway.ready
         self.submit = gateway.submit
         self.answered = gateway.answered
 
@@ -151,7 +155,7 @@ def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
     accepted = [o for o in outcomes if o.is_accepted]
     if not accepted:
         raise Refused(outcomes[0].reply)
-    return replies.QUEUED.filled(id=accepted[0].uuid if len(outcomes) == 1 else submission_id)
+    return replies.QUEUED.filled(id=(len(outcomes) == 1 and accepted[0].uuid) or submission_id)
 
 
 def off_the_loop(octets: int, work: Callable[[], T]) -> T:

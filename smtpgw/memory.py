@@ -2,77 +2,135 @@
 
 A client sends a message again when it was answered 4xx, or when it did not hear our 250 (RFC 1047). Then only the
 recipients that are still open are submitted. A message with another Message-ID or another content is another message.
-It also makes the same message wait that comes a second time while the first is still being submitted. In memory, of
+The same one that comes again while it is still being submitted takes the first's results. What the client has heard is
+forgotten, so that a message meant twice is sent twice; with an idempotency key of its own, nothing is. In memory, of
 this process only, for an hour, and bounded.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic
 
 from cachetools import TTLCache
-from gevent.lock import BoundedSemaphore
+from gevent.event import AsyncResult
 
 from smtpgw import metrics, replies
-from smtpgw.replies import Refused
+from smtpgw.replies import Refused, Reply
 
 KEPT_SECONDS = 3600.0
-MOST_RECIPIENTS = 200_000  # over all messages kept, some 200 octets each
-
-Key = tuple[int, str, bytes]
+MOST_RECIPIENTS = 200_000  # over all messages kept, some 600 octets each
 
 
-def key(account_id: int, message_id: str, raw: bytes, idempotency_key: str = "") -> Key:
-    """What makes two submissions the same message: account, Message-ID and content, or the client's own key."""
-    if idempotency_key:
-        return account_id, f"key {idempotency_key}", b""
-    return account_id, message_id, hashlib.blake2b(raw, digest_size=16).digest()
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one recipient: Cakemail's uuid, or the reply that says why not."""
+
+    recipient: str
+    uuid: str = ""
+    reply: Reply = replies.QUEUED
+
+    @property
+    def is_accepted(self) -> bool:
+        return not self.reply.is_error
+
+    @property
+    def is_deferred(self) -> bool:
+        return self.reply.is_temporary
 
 
-@dataclass(slots=True)
-class Entry:
-    """One message: which recipients it was accepted for, and under which uuid."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two submissions the same message. `content` only where the client's own key does: see `identity`."""
 
-    accepted: dict[str, str] = field(default_factory=dict)
-    turn: BoundedSemaphore = field(default_factory=BoundedSemaphore)
-    users: int = 0
+    digest: bytes
+    content: bytes = b""
+
+    def of_notice(self) -> "Identity":
+        """The identity of the notice about this message."""
+        return Identity(digest_of(b"notice", self.digest), self.content)
+
+
+def identity(account: tuple[int, int | None], message_id: str, raw: bytes, content: bytes, key: str = "") -> Identity:
+    """The identity of a message of this account (and sub-account).
+
+    It is the same message when it has the same Message-ID and becomes the same email: a client that writes it anew
+    changes its Date and its boundaries. Without a Message-ID every octet counts. A `key` (Resend-Idempotency-Key,
+    idempotencyKey) is all that counts where there is one, but is good for one content: as with Resend, where another
+    one under the same key is an error, and not taken for sent.
+    """
+    scope = repr(account).encode()
+    if key:
+        return Identity(digest_of(b"key", scope, key.encode()), digest_of(content))
+    if message_id:
+        return Identity(digest_of(b"id", scope, message_id.encode("utf-8", "replace"), content))
+    return Identity(digest_of(b"raw", scope, raw))
+
+
+def digest_of(*parts: bytes) -> bytes:
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(b"%d " % len(part))
+        found.update(part)
+    return found.digest()
+
+
+Place = tuple[bytes, str]  # a message, and one of its recipients
 
 
 class Memory:
-    """The messages under way, and those whose client may come again."""
+    """The recipients of messages under way, and those whose client may come again."""
 
-    def __init__(self, wait_seconds: float) -> None:
-        self.wait_seconds = wait_seconds
-        self.running: dict[Key, Entry] = {}
-        self.kept: TTLCache[Key, dict[str, str]] = TTLCache(MOST_RECIPIENTS, KEPT_SECONDS, getsizeof=len)
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.running: dict[Place, tuple[bytes, AsyncResult[Outcome]]] = {}
+        self.kept: TTLCache[Place, tuple[bytes, Outcome]] = TTLCache(MOST_RECIPIENTS, KEPT_SECONDS, clock)
 
-    @contextmanager
-    def submitting(self, message: Key) -> Iterator[dict[str, str]]:
-        """The recipients already accepted, with their uuids, to be added to. The same message waits for its turn.
+    def once(self, message: Identity, recipient: str, submit: Callable[[], Outcome], deadline: float) -> Outcome:
+        """Submit a message to one recipient, unless that is done or under way: then the outcome of that.
+
+        Kept as soon as it is accepted, whatever happens to the message's other recipients and to who has sent it.
 
         Raises:
-            Refused: 451 when the turn does not come in time.
+            Refused: 451 when what is under way has no outcome by the deadline, a monotonic time; 550 when its key was
+                used for another content.
         """
-        entry = self.running.get(message)
-        if not entry:
-            entry = self.running[message] = Entry(self.kept.get(message, {}))
-        entry.users += 1
+        place = message.digest, recipient
+        if kept := self.kept.get(place):
+            content, outcome = kept
+            refuse_other(content, message)
+            return outcome
+        if place in self.running:
+            content, running = self.running[place]
+            refuse_other(content, message)
+            return waited_for(running, deadline)
+        result: AsyncResult[Outcome] = AsyncResult()
+        self.running[place] = message.content, result
+        outcome = Outcome(recipient, reply=replies.OUTCOME_UNKNOWN)  # where the greenlet is killed
         try:
-            if not entry.turn.acquire(timeout=self.wait_seconds):
-                metrics.LIMITS.labels("same_message").inc()
-                raise Refused(replies.API_BUSY)
-            try:
-                yield entry.accepted
-            finally:
-                entry.turn.release()
+            outcome = submit()
+            if outcome.is_accepted:
+                self.kept[place] = message.content, outcome
+            return outcome
         finally:
-            entry.users -= 1
-            if not entry.users:
-                del self.running[message]
-                if entry.accepted:
-                    self.kept[message] = entry.accepted
+            del self.running[place]
+            result.set(outcome)
 
-    def forget(self, message: Key) -> None:
-        """The client knows that this message is accepted; should it come again, it is meant."""
-        self.kept.pop(message, None)
+    def forget(self, message: Identity, recipients: Iterable[str]) -> None:
+        """The client knows that these are accepted; should the message come again, it is meant."""
+        if message.content:  # sent once in its hour, whether the client knows or not: that is what its key is for
+            return
+        for recipient in recipients:
+            self.kept.pop((message.digest, recipient), None)
+
+
+def refuse_other(content: bytes, message: Identity) -> None:
+    if content != message.content:
+        raise Refused(replies.KEY_REUSED)
+
+
+def waited_for(running: "AsyncResult[Outcome]", deadline: float) -> Outcome:
+    outcome: Outcome | None = running.wait(max(0.0, deadline - monotonic()))
+    if outcome is None:
+        metrics.LIMITS.labels("same_message").inc()
+        raise Refused(replies.API_BUSY)
+    return outcome

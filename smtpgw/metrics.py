@@ -152,7 +152,7 @@ RECIPIENTS = counter(
 NOTICES = counter(
     "smtpgw_notices_total",
     "Non-delivery notices to senders, by result",
-    result=("sent", "refused", "none", "no_address"),
+    result=("sent", "refused", "none", "no_address", "failed"),
 )
 MESSAGE_BYTES = histogram("smtpgw_message_size_bytes", "Size of messages received", OCTETS)
 MESSAGE_SECONDS = histogram("smtpgw_message_duration_seconds", "From the end of data to the reply", SECONDS)
@@ -194,6 +194,9 @@ API_IN_FLIGHT = gauge("smtpgw_api_requests_in_flight", "Calls to Cakemail's API 
 API_WAITING = gauge("smtpgw_api_requests_waiting", "Calls to Cakemail's API that wait for one to end", "livesum")
 API_WAIT_SECONDS = histogram(
     "smtpgw_api_wait_seconds", "How long calls to Cakemail's API that could not begin at once have waited", SECONDS
+)
+BREAKER_OPEN = gauge(
+    "smtpgw_breaker_open", "Workers that refuse new messages since Cakemail's API has failed for a while", "livesum"
 )
 CACHE = counter(
     "smtpgw_cache_lookups_total",

@@ -2,15 +2,19 @@
 
 The 250 of a message that was accepted for some recipients promises that the sender hears of the others (RFC 5321 §6.1).
 It goes through the same API, from the message's own sender, to its reverse-path; never to the null one, and never about
-a message that itself says it is automatic (RFC 3834 §2), so that no two machines write to each other for ever.
+a message that itself says it is automatic (RFC 3834 §2), so that no two machines write to each other for ever. One that
+is refused, or that a bug of ours keeps from being written, is logged, and the 250 stays: a client that were told to
+come again would double the message as soon as it is forgotten.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from smtpgw import grammar, logs, metrics, translation
-from smtpgw.delivery import Delivery, Outcome
+from smtpgw.delivery import Delivery
 from smtpgw.dialects import Options
 from smtpgw.envelope import Submission
+from smtpgw.memory import Identity, Outcome
 from smtpgw.message import Header, Message
 from smtpgw.replies import Refused
 
@@ -26,21 +30,26 @@ This notice was written by the SMTP gateway. The other recipients get their copy
 NOT_TRACKED = {"opens": False, "clicks_html": False, "clicks_text": False}
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that has been submitted, as far as the notice about it has to know."""
+
+    submission: Submission
+    mail: Message
+    sender_id: str
+    list_id: int | None
+    account_id: int | None  # a sub-account that was acted for
+    identity: Identity
+    deadline: float  # the monotonic time by which its client is answered
+
+
 class Notices:
     """Sends notices through the delivery that messages take."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
 
-    def send(
-        self,
-        submission: Submission,
-        mail: Message,
-        sender_id: str,
-        list_id: int | None,
-        account_id: int | None,
-        outcomes: Sequence[Outcome],
-    ) -> Outcome | None:
+    def send(self, sent: Sent, outcomes: Sequence[Outcome]) -> Outcome | None:
         """Send the notice, if these outcomes want one, in the name of the message's own sender; what became of it.
 
         Raises:
@@ -49,23 +58,35 @@ class Notices:
         refused = [o for o in outcomes if not o.is_accepted]
         if not refused or len(refused) == len(outcomes):
             return None
-        reverse_path = submission.envelope.reverse_path
-        if not reverse_path or is_automatic(mail):
-            metrics.NOTICES.labels("none").inc()
+        try:
+            outcome = self._send(sent, outcomes, refused)
+        except Exception:  # noqa: BLE001  our own bug: what was accepted stays accepted
+            metrics.NOTICES.count("failed")
+            metrics.INTERNAL_ERRORS.inc()
+            logs.error(id=sent.submission.id, what="no notice: it could not be written", trace=True)
+            return None
+        if outcome and outcome.is_deferred:
+            raise Refused(outcome.reply)
+        return outcome
+
+    def _send(self, sent: Sent, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Outcome | None:
+        reverse_path = sent.submission.envelope.reverse_path
+        if not reverse_path or is_automatic(sent.mail):
+            metrics.NOTICES.count("none")
             return None
         try:
             grammar.mailbox(reverse_path)
         except Refused:
-            metrics.NOTICES.labels("no_address").inc()
-            logs.error(id=submission.id, what="no notice: the reverse-path is no mailbox")
+            metrics.NOTICES.count("no_address")
+            logs.error(id=sent.submission.id, what="no notice: the reverse-path is no mailbox")
             return None
-        notice = notice_about(mail, outcomes, refused)
-        options = Options(tracking=NOT_TRACKED, account_id=account_id)
-        request = translation.translate(notice, options, sender_id, list_id, "transactional")
-        outcome = self.delivery.send(request, [reverse_path], submission.account)[0]
-        if outcome.is_deferred:
-            raise Refused(outcome.reply)
-        metrics.NOTICES.labels("sent" if outcome.is_accepted else "refused").inc()
+        notice = notice_about(sent.mail, outcomes, refused)
+        options = Options(tracking=NOT_TRACKED, account_id=sent.account_id)
+        request = translation.translate(notice, options, sent.sender_id, sent.list_id, "transactional")
+        account, identity = sent.submission.account, sent.identity.of_notice()
+        outcome = self.delivery.send(request, [reverse_path], account, identity, sent.deadline)[0]
+        if not outcome.is_deferred:
+            metrics.NOTICES.count("sent" if outcome.is_accepted else "refused")
         return outcome
 
 

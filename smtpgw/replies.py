@@ -157,6 +157,7 @@ UNSUPPORTED_ATTACHMENT = Reply(
 UNSUPPORTED_PART = Reply(554, "5.6.1", "{what} cannot be carried by Cakemail; message not sent")
 UNSUPPORTED_HEADER = Reply(550, "5.3.3", "{header}: {what} is not supported by Cakemail; message not sent")
 BAD_HEADER_VALUE = Reply(550, "5.6.0", "{header}: {why}; message not sent")
+KEY_REUSED = Reply(550, "5.6.0", "This idempotency key was used for another message within the hour; message not sent")
 
 # --- Sender and account ------------------------------------------------------------------------------------------
 

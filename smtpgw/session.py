@@ -32,6 +32,9 @@ class Gateway(Protocol):
     def login(self, credentials: Credentials) -> Account:
         """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
 
+    def ready(self) -> None:
+        """Let a message begin. Raises Refused, where none can be submitted now."""
+
     def submit(self, submission: Submission) -> Reply:
         """Hand a message on; the reply that accepts it. Raises Refused."""
 
@@ -199,6 +202,7 @@ class Session:
             raise Refused(replies.NESTED_MAIL)
         reverse_path, parameters = grammar.mail(argument)
         self.declared_bytes = grammar.declared_size(parameters, self.settings.max_message_bytes)
+        self.gateway.ready()
         self.envelope = Envelope(reverse_path)
         return replies.SENDER_OK
 

@@ -169,6 +169,12 @@ class Settings:
         seconds(1, 300),
         "one message, to all its recipients; many clients give up after 30",
     )
+    breaker_failures: int = setting(
+        "SMTPGW_BREAKER_FAILURES", "10", whole(1, 10**6), "API calls failed in a row: MAIL is answered 451 4.4.1"
+    )
+    breaker_seconds: float = setting(
+        "SMTPGW_BREAKER_SECONDS", "15", seconds(0, 3600), "the least time that they failed for, before it is"
+    )
     recipients_in_parallel: int = setting(
         "SMTPGW_RECIPIENTS_IN_PARALLEL", "10", whole(1, 100), "calls to the API at a time, a message"
     )

@@ -4,15 +4,15 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from smtpgw import logs, metrics, tracing
-from smtpgw.delivery import Outcome
 from smtpgw.dialects import Finding, HeaderRefused, Options, Verdict
 from smtpgw.envelope import Submission
+from smtpgw.memory import Outcome
 from smtpgw.message import Message
 from smtpgw.replies import INTERNAL_ERROR, Refused, Reply
 
@@ -24,15 +24,18 @@ MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", r
 
 
 class Story:
-    """Gathered while a message makes its way, which is the block that it is the context of; told once, at the end."""
+    """Gathered while a message makes its way, which is the block that it is the context of; told once, at the end.
+
+    What Cakemail has accepted is accepted, whether it can be told of or not: from then on nothing here raises.
+    """
 
     def __init__(self, submission: Submission) -> None:
         self.began = monotonic()
         self.submission = submission
         self.seconds: dict[str, float] = {}
         self.fields: dict[str, object] = {}
-        self.results: list[dict[str, str]] = []
-        self.outcomes_by_result: list[str] = []
+        self.outcomes: Sequence[Outcome] = ()
+        self.notice: Outcome | None = None
         self.reply = INTERNAL_ERROR
         self.trace: AbstractContextManager[Span | None] = tracing.message(
             submission.id, submission.session_id, submission.account.id
@@ -46,6 +49,15 @@ class Story:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._end(problem)
+        except Exception:  # noqa: BLE001  our own bug must not change what the client hears
+            with suppress(Exception):  # it may be the counters that are broken
+                metrics.INTERNAL_ERRORS.inc()
+            with suppress(Exception):  # or the log
+                logs.error(id=self.submission.id, what="a message could not be told of", trace=True)
+
+    def _end(self, problem: BaseException | None) -> None:
         if isinstance(problem, HeaderRefused):
             self._count([problem.finding])
             self.fields["refused"] = f"{problem.finding.header}: {logs.text(problem.finding.detail)}"
@@ -53,8 +65,10 @@ class Story:
             self.reply = problem.reply
         elif problem:
             self.fields["trace"] = "".join(traceback.format_exception(problem))
-        self._tell(self.reply)
-        self.trace.__exit__(None, None, None)
+        try:
+            self._tell(self.reply)
+        finally:
+            self.trace.__exit__(None, None, None)
 
     def stage(self, name: str) -> "Stage":
         """Time a part of the way."""
@@ -86,25 +100,13 @@ class Story:
     def sender(self, sender_id: str) -> None:
         self.fields["sender_id"] = sender_id
 
-    def notice(self, outcome: Outcome | None) -> None:
-        if outcome:
-            self.fields["notice"] = outcome.uuid or words(outcome.reply)
-
-    def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        self.outcomes_by_result = [
-            "accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in outcomes
-        ]
-        self.results = [
-            {"to": logs.address(o.recipient), "uuid": o.uuid}
-            if o.is_accepted
-            else {"to": logs.address(o.recipient), "reply": words(o.reply)}
-            for o in outcomes
-        ]
-
     def _tell(self, reply: Reply) -> None:
         duration = monotonic() - self.began
-        result = self._result(reply)
-        self._measure(duration, result)
+        results = ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
+        result = result_of(reply, results)
+        self._measure(duration, result, results)
+        if self.notice:
+            self.fields["notice"] = self.notice.uuid or words(self.notice.reply)
         if reply.is_error and "message_id" not in self.fields:
             self.fields["message_id"] = message_id(self.submission.raw)
         if self.span:
@@ -122,15 +124,15 @@ class Story:
             bytes=len(self.submission.raw),
             ms=round(duration * 1000, 1),
             stages={name: round(seconds * 1000, 1) for name, seconds in self.seconds.items()},
-            results=self.results,
+            results=[told(outcome) for outcome in self.outcomes],
             **self.fields,
         )
 
-    def _measure(self, duration: float, result: str) -> None:
+    def _measure(self, duration: float, result: str, results: Sequence[str]) -> None:
         account = self.submission.account.id
         metrics.MESSAGES.count(result)
         metrics.MESSAGES_BY_ACCOUNT.count(account)
-        for outcome in self.outcomes_by_result or [result] * len(self.submission.envelope.recipients):
+        for outcome in results or [result] * len(self.submission.envelope.recipients):
             metrics.RECIPIENTS.count(outcome)
         if result == "refused":
             metrics.REFUSED_BY_ACCOUNT.count(account)
@@ -158,13 +160,6 @@ class Story:
         )
         if reply.is_temporary:
             tracing.failed(span, reply.name)
-
-    def _result(self, reply: Reply) -> str:
-        if reply.is_error:
-            return "deferred" if reply.is_temporary else "refused"
-        if not self.results:
-            return "discarded"
-        return "partial" if "refused" in self.outcomes_by_result else "accepted"
 
 
 class Stage:
@@ -198,6 +193,21 @@ class TracedStage(Stage):
     ) -> None:
         super().__exit__(kind, problem, trace)
         self.trace.__exit__(None, None, None)
+
+
+def result_of(reply: Reply, results: Sequence[str]) -> str:
+    """What became of a message, by its reply and the results of its recipients."""
+    if reply.is_error:
+        return "deferred" if reply.is_temporary else "refused"
+    if not results:
+        return "discarded"
+    return "partial" if "refused" in results else "accepted"
+
+
+def told(outcome: Outcome) -> dict[str, str]:
+    """A recipient's outcome as the log has it."""
+    to = logs.address(outcome.recipient)
+    return {"to": to, "uuid": outcome.uuid} if outcome.is_accepted else {"to": to, "reply": words(outcome.reply)}
 
 
 def words(reply: Reply) -> str:

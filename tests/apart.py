@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from smtpgw.accounts import Accounts
 from smtpgw.cakemail import Sender
-from smtpgw.delivery import Delivery, Outcome
+from smtpgw.delivery import Delivery
 from smtpgw.envelope import Account, Credentials, Envelope, Submission
 from smtpgw.explanation import UNKNOWN_LIST
 from smtpgw.gateway import Gateway
 from smtpgw.mappings import Mappings
+from smtpgw.memory import Identity, Outcome
 from smtpgw.replies import Refused
 from smtpgw.settings import Settings
 from smtpgw.translation import EmailRequest
@@ -20,18 +21,20 @@ SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY
 class AnyAccount(Accounts):
     """Ids are those that explanations have."""
 
-    def sender(self, account: Account, account_id: int | None, sender_id: str | None, address: str) -> Sender:
+    def sender(
+        self, account: Account, account_id: int | None, sender_id: str | None, address: str, deadline: float
+    ) -> Sender:
         if not address and not sender_id:
-            return super().sender(account, account_id, sender_id, address)
+            return super().sender(account, account_id, sender_id, address, deadline)
         return Sender(sender_id or f"<id of {address}>", address, True)
 
-    def default_list(self, account: Account, account_id: int | None) -> int | None:
+    def default_list(self, account: Account, account_id: int | None, deadline: float | None = None) -> int | None:
         return UNKNOWN_LIST  # type: ignore[return-value]
 
     def _confirmed_senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
         return [], None
 
-    def token(self, account: Account, stale: str = "") -> str:
+    def token(self, account: Account, deadline: float | None = None, stale: str = "") -> str:
         return "token"
 
 
@@ -40,7 +43,9 @@ class NotSent(Delivery):
 
     bodies: list[bytes]
 
-    def send(self, request: EmailRequest, recipients: Sequence[str], account: Account) -> list[Outcome]:
+    def send(
+        self, request: EmailRequest, recipients: Sequence[str], account: Account, message: Identity, deadline: float
+    ) -> list[Outcome]:
         self.bodies = [request.body_for(recipient) for recipient in recipients]
         return [Outcome(recipient, "<Cakemail's id>") for recipient in recipients]
 
@@ -52,7 +57,9 @@ class GatewayApart:
         self.gateway = Gateway(SETTINGS, mappings)
         api = self.gateway.delivery.api
         self.gateway.accounts = AnyAccount(api)
-        self.gateway.delivery = self.delivery = NotSent(api, self.gateway.accounts, SETTINGS)
+        self.gateway.delivery = self.delivery = NotSent(
+            api, self.gateway.accounts, self.gateway.breaker, self.gateway.memory, SETTINGS
+        )
 
     def submitted(self, envelope: Envelope, raw: bytes) -> tuple[str, list[bytes]]:
         """What the gateway answers, and the bodies it would send."""

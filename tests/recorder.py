@@ -39,6 +39,9 @@ class Recorder:
             raise Refused(replies.BAD_CREDENTIALS)
         return Account(1, credentials)
 
+    def ready(self) -> None:
+        return
+
     def submit(self, submission: Submission) -> Reply:
         assert submission.account.credentials == GOOD, "a submission without a login"
         self.submissions.append(submission)

@@ -36,6 +36,9 @@ class Broken:
     def login(self, credentials: Credentials) -> Account:
         return self.gateway.login(credentials)
 
+    def ready(self) -> None:
+        return
+
     def submit(self, submission: Submission) -> Reply:
         raise KeyError("a bug, for the test")
 

@@ -3,11 +3,16 @@
 import smtplib
 import threading
 import time
+import tracemalloc
+from uuid import uuid4
 
+import gevent
 import pytest
+from gevent.event import Event
 
-from smtpgw import memory
-from smtpgw.memory import Memory
+from smtpgw import memory, replies
+from smtpgw.memory import Identity, Memory, Outcome, identity
+from smtpgw.replies import Refused
 from tests.gateway import SENDER, Gateway
 from tests.sandbox import Sandbox
 
@@ -84,29 +89,134 @@ def test_a_clients_own_key_is_what_makes_a_retry(sandbox: Sandbox, gateway: Gate
     assert (ledger["total"], ledger["duplicates"]) == (2, 0)
 
 
-def test_keys() -> None:
-    key = memory.key(1, "<a@b>", b"x")
-    assert key == memory.key(1, "<a@b>", b"x")
-    others = [memory.key(2, "<a@b>", b"x"), memory.key(1, "<c@d>", b"x"), memory.key(1, "<a@b>", b"y")]
-    assert key not in others
-    assert memory.key(1, "<a@b>", b"x", "mine") == memory.key(1, "<c@d>", b"y", "mine")
-    assert memory.key(1, "", b"x", "mine") != memory.key(2, "", b"x", "mine")
+# --- The memory itself
 
 
-def test_it_keeps_what_was_accepted_also_when_something_breaks() -> None:
-    remembered = Memory(1)
-    key = memory.key(1, "<a@b>", b"x")
+def accepted(recipient: str = "ann@example.com") -> Outcome:
+    return Outcome(recipient, "uuid")
 
-    def break_after_acceptance() -> None:
-        with remembered.submitting(key) as accepted:
-            accepted["ann@example.com"] = "uuid"
-            raise KeyError
 
-    with pytest.raises(KeyError):
-        break_after_acceptance()
-    with remembered.submitting(key) as accepted:
-        assert accepted == {"ann@example.com": "uuid"}
-    remembered.forget(key)
-    with remembered.submitting(key) as accepted:
-        assert accepted == {}
+def once(remembered: Memory, message: Identity, outcome: Outcome, seconds: float = 5) -> Outcome | str:
+    """What is known of a recipient; "submitted" where nothing is."""
+    submitted: list[str] = []
+
+    def submit() -> Outcome:
+        submitted.append(outcome.recipient)
+        return outcome
+
+    found = remembered.once(message, outcome.recipient, submit, time.monotonic() + seconds)
+    return "submitted" if submitted else found
+
+
+def of(
+    account: int = 1, message_id: str = "<a@b>", raw: bytes = b"raw", content: bytes = b"x", key: str = ""
+) -> Identity:
+    return identity((account, None), message_id, raw, content, key)
+
+
+def test_what_makes_two_submissions_the_same_message() -> None:
+    assert of() == of()
+    assert of() == of(raw=b"another Date")
+    others = [of(2), of(message_id="<c@d>"), of(content=b"y"), of(message_id=""), of(key="k"), of().of_notice()]
+    assert len({of(), *others}) == 7
+    assert identity((1, 2), "<a@b>", b"", b"x") != identity((1, None), "<a@b>", b"", b"x")
+    assert of(message_id="") != of(message_id="", raw=b"another Date")
+    assert of(message_id="<a@b>") != identity((1, None), "", b"<a@b>", b"x")
+
+
+def test_a_key_is_all_that_counts_where_there_is_one() -> None:
+    assert of(key="k") == of(key="k", message_id="<c@d>", raw=b"another Date")
+    assert of(key="k") != of(account=2, key="k")
+    assert of(key="k").digest == of(key="k", content=b"y").digest != of(key="l").digest
+
+
+def test_accepted_is_remembered_and_nothing_else_is() -> None:
+    remembered = Memory()
+    for reply in (replies.API_FAILED, replies.REFUSED_BY_API):
+        assert once(remembered, of(), Outcome("ann@example.com", reply=reply)) == "submitted"
+    assert once(remembered, of(), accepted()) == "submitted"
+    assert once(remembered, of(), accepted()) == accepted()
+    assert once(remembered, of(), accepted("bob@example.com")) == "submitted"
+    assert once(remembered, of(2), accepted()) == "submitted"
+    remembered.forget(of(), ["ann@example.com"])
+    assert once(remembered, of(), accepted()) == "submitted"
+    assert once(remembered, of(), accepted("bob@example.com")) == accepted("bob@example.com")
     assert not remembered.running
+
+
+def test_it_lives_for_an_hour() -> None:
+    now = [0.0]
+    remembered = Memory(lambda: now[0])
+    once(remembered, of(), accepted())
+    now[0] = 3599
+    assert once(remembered, of(), accepted()) == accepted()
+    now[0] = 3601
+    assert once(remembered, of(), accepted()) == "submitted"
+
+
+def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_RECIPIENTS", 100)
+    remembered = Memory()
+    for n in range(1000):
+        once(remembered, of(message_id=f"<{n}@b>"), accepted())
+    assert len(remembered.kept) == 100
+    assert once(remembered, of(message_id="<999@b>"), accepted()) == accepted()
+    assert once(remembered, of(message_id="<0@b>"), accepted()) == "submitted"
+
+
+def test_a_recipient_costs_it_less_than_a_kilobyte() -> None:
+    remembered = Memory()
+    tracemalloc.start()
+    try:
+        for n in range(5000):
+            once(remembered, of(message_id=f"<{n}@b>"), Outcome(f"recipient-number-{n}@customer.example", str(uuid4())))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / 5000 < 1000
+
+
+def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
+    for outcome in (accepted(), Outcome("ann@example.com", reply=replies.API_FAILED)):
+        remembered = Memory()
+        go_on = Event()
+
+        def slow(outcome: Outcome = outcome, go_on: Event = go_on) -> Outcome:
+            go_on.wait()
+            return outcome
+
+        first = gevent.spawn(remembered.once, of(), "ann@example.com", slow, time.monotonic() + 5)
+        gevent.sleep(0)
+        second = gevent.spawn(once, remembered, of(), Outcome("ann@example.com", "another"))
+        assert once(remembered, of(), accepted("bob@example.com")) == "submitted", "nobody waits for another recipient"
+        with pytest.raises(Refused) as refusal:
+            once(remembered, of(), accepted(), seconds=0.05)
+        assert refusal.value.reply == replies.API_BUSY
+        go_on.set()
+        assert first.get(5) == second.get(5) == outcome
+        assert not remembered.running
+
+
+def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
+    remembered = Memory()
+    killed = gevent.spawn(remembered.once, of(), "ann@example.com", lambda: gevent.sleep(30), time.monotonic() + 5)
+    gevent.sleep(0)
+    second = gevent.spawn(once, remembered, of(), accepted())
+    gevent.sleep(0)
+    killed.kill()
+    assert second.get(5) == Outcome("ann@example.com", reply=replies.OUTCOME_UNKNOWN)
+    with pytest.raises(KeyError):
+        remembered.once(of(), "ann@example.com", lambda: {}["a bug"], time.monotonic() + 5)
+    assert once(remembered, of(), accepted()) == "submitted"
+    assert not remembered.running
+
+
+def test_a_key_is_good_for_one_content_and_for_the_whole_hour() -> None:
+    remembered = Memory()
+    once(remembered, of(key="k"), accepted())
+    remembered.forget(of(key="k"), ["ann@example.com"])
+    assert once(remembered, of(key="k"), accepted()) == accepted()
+    with pytest.raises(Refused) as refusal:
+        once(remembered, of(key="k", content=b"y"), accepted())
+    assert refusal.value.reply == replies.KEY_REUSED
+    assert once(remembered, of(key="k", content=b"y"), accepted("bob@example.com")) == "submitted"
