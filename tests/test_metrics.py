@@ -207,7 +207,7 @@ def literals_of_first_argument(method: str) -> set[tuple[str]]:
 
 def test_results_of_logins_notices_and_listeners_are_those_there_are():
     assert CATALOG["smtpgw_auth_total"].labels["result"] == {*diary.LOGIN_RESULTS.values(), "done", "malformed"}
-    assert {name for (name,) in literals("NOTICES.labels")} == CATALOG["smtpgw_notices_total"].labels["result"]
+    assert {name for (name,) in literals("NOTICES.count")} == CATALOG["smtpgw_notices_total"].labels["result"]
     caches = {name for name, _ in literals("CACHE.count")}
     assert caches == CATALOG["smtpgw_cache_lookups_total"].labels["cache"]
 
