@@ -129,4 +129,4 @@ def mailbox(address: str) -> str:
             raise Refused(replies.BAD_RECIPIENT.filled(address=address)) from None
     if not DOMAIN.fullmatch(domain):
         raise Refused(replies.BAD_RECIPIENT.filled(address=address))
-    return f"{found['local']}@{domain}"
+    return f"{found['local']}@{domain.lower()}"  # RFC 5321 §2.4: its case means nothing, so that two are one

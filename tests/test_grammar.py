@@ -111,7 +111,7 @@ def test_mail_refused(argument, reply):
     [
         ("TO:<a@b.example>", "a@b.example"),
         ("to: a@b.example", "a@b.example"),
-        ("TO:<A.b+c@B.Example>", "A.b+c@B.Example"),
+        ("TO:<A.b+c@B.Example>", "A.b+c@b.example"),
         ("TO:<a@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a@b.example", "a@b.example"),
         ("TO:<@r.example:a@b.example>", "a@b.example"),
         ("TO:<!#$%&'*+-/=?^_`{|}~@b.example>", "!#$%&'*+-/=?^_`{|}~@b.example"),
