@@ -9,6 +9,7 @@ from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 
+from tests.container import Build, Image, remove  # noqa: E402
 from tests.gateway import Gateway  # noqa: E402
 from tests.sandbox import Sandbox  # noqa: E402
 
@@ -41,3 +42,11 @@ def shared_gateway(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFac
 def gateway(sandbox: Sandbox, shared_gateway: Gateway) -> Gateway:
     """The run's gateway, in front of an empty sandbox."""
     return shared_gateway
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """The Dockerfile's image, built once a run: half a minute, most of it pip's."""
+    folder = tmp_path_factory.mktemp("image")
+    yield Build(folder).last_stage()
+    remove(folder)

@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from smtpgw.sandbox.certificate import write_pair
-from tests.container import AS_ROOT, ROOT, Build, Container, Image, instructions, remove, why_not
+from tests.container import AS_ROOT, ROOT, Container, Image, instructions, remove, why_not
 from tests.gateway import PASSWORD, SENDER, USERNAME, free_port, trusting
 
 needs_containers = pytest.mark.skipif(bool(why_not()), reason=f"no containers here: {why_not()}")
@@ -82,14 +82,6 @@ def test_the_health_check_asks_the_liveness_probe(status, healthy):
 
 
 # --- Built and run ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def image(tmp_path_factory):
-    """The image, built once a run."""
-    folder = tmp_path_factory.mktemp("image")
-    yield Build(folder).last_stage()
-    remove(folder)
 
 
 class Served:
