@@ -24,11 +24,18 @@ USERNAME, PASSWORD = "demo@cakemail.example", "demo-password"
 SENDER = "sender@cakemail.example"
 
 
+def free_ports(number: int) -> list[int]:
+    """As many different ports of the loopback address that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
 def free_port() -> int:
     """A port of the loopback address that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def trusting(cert: str) -> ssl.SSLContext:
@@ -43,7 +50,7 @@ class Gateway:
 
     def __init__(self, api_url: str, folder: Path, **variables: str) -> None:
         self.host = "127.0.0.1"
-        self.port, self.smtps_port, self.http_port = free_port(), free_port(), free_port()
+        self.port, self.smtps_port, self.http_port = free_ports(3)
         self.cert, self.key = write_pair(folder)
         self.log = folder / f"gateway-{self.port}.log"
         self.variables = {

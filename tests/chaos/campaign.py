@@ -155,7 +155,7 @@ HEADING = f"{'answered':<14} {'all':>7} {'not there':>9} {'once':>7} {'more':>7}
 def compared(campaign: Campaign, sandbox: Sandbox) -> list[Row]:
     """What clients heard against what was accepted: 250 is there exactly once, everything else at most once.
 
-    A 250 says Cakemail's id; the gateway's own only where Cakemail accepted the message and gave none, and no more often.
+    A 250 says Cakemail's id; the gateway's own only where Cakemail accepted the message and gave none, no more often.
     """
     without_id = sum(fault["hits"] for fault in sandbox.faults() if fault["kind"] == "no_id")
     ids: dict[str, list[str]] = {}
