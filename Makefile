@@ -9,7 +9,7 @@ TEST_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test chaos soak fuzz lint format docs clean
+.PHONY: help demo start test observe chaos soak fuzz lint format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ soak: $(VENV)/installed-tests ## a steady rate for ten minutes: memory, descript
 
 fuzz: $(VENV)/installed-fuzz ## octets that break what reads octets, looked for by atheris, a minute for each target
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+observe: $(VENV)/installed-observe ## what an operator sees: Prometheus before a gateway with troubles, drawn
+	@bash tests/observability/install.sh
+	@$(BIN)/python -m tests.observability.observe $(ARGS)
 
 lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
@@ -70,6 +74,10 @@ $(VENV)/installed-tests: requirements.txt requirements-tracing.txt tests/require
 
 $(VENV)/installed-fuzz: tests/fuzz/requirements.txt $(VENV)/installed-tests
 	@$(PIP_INSTALL) tests/fuzz/requirements.txt || echo "atheris cannot be installed on this Python; the tests still fuzz a little"
+	@touch $@
+
+$(VENV)/installed-observe: $(VENV)/installed-tests tests/observability/requirements.txt | $(BIN)/python
+	@$(PIP_INSTALL) tests/observability/requirements.txt
 	@touch $@
 
 $(VENV)/installed-lint: requirements.txt requirements-tracing.txt .ci/requirements.txt | $(BIN)/python

@@ -6,7 +6,6 @@ The dashboard's first row says which it was, the alert that belongs to it fires 
 import contextlib
 import json
 import re
-import smtplib
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,8 @@ import pytest
 
 from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import OTHER, OTHER_SENDER
-from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway
+from tests.gateway import SENDER, Gateway
+from tests.observability.clients import Clock, connected, flood, send_all_day
 from tests.observability.dashboards import panels
 from tests.observability.prometheus import RULES, Prometheus, gateway_target, wait_for
 from tests.sandbox import Sandbox
@@ -31,43 +31,6 @@ FOR = "2s"
 def scaled(text: str) -> str:
     text = re.sub(r"\[(\w+)\]", lambda found: f"[{SCALE.get(found[1], found[1])}]", text)
     return re.sub(r"(?m)^( +for: ).+$", rf"\g<1>{FOR}", text)
-
-
-class Clock:
-    """How long clients go on."""
-
-    end = 0.0
-
-    def begin(self) -> None:
-        self.end = time.monotonic() + LOAD_SECONDS
-
-    def __bool__(self) -> bool:
-        return time.monotonic() < self.end
-
-
-def connected(gateway: Gateway, address: str, username: str = USERNAME, password: str = PASSWORD) -> smtplib.SMTP:
-    client = smtplib.SMTP("localhost", gateway.port, timeout=30, source_address=(address, 0))
-    client.starttls(context=gateway.trusting())
-    client.login(username, password)
-    return client
-
-
-def send_all_day(client: smtplib.SMTP, author: str, goes_on: Clock) -> None:
-    """An app that sends five messages a second, whatever it is answered."""
-    with client:
-        while goes_on:
-            with contextlib.suppress(smtplib.SMTPDataError):
-                client.sendmail(author, ["someone@customer.example"], f"From: {author}\r\nSubject: x\r\n\r\nx\r\n")
-            time.sleep(0.2)
-
-
-def flood(gateway: Gateway, goes_on: Clock) -> None:
-    """A client gone mad: more sessions than it may have, and again at once."""
-    with contextlib.ExitStack() as stack:
-        while goes_on:
-            with contextlib.suppress(smtplib.SMTPConnectError):
-                stack.enter_context(smtplib.SMTP("localhost", gateway.port, timeout=30))
-            time.sleep(0.05)
 
 
 class Stage:
@@ -90,7 +53,7 @@ class Stage:
         self.clients.append(threading.Thread(target=work, args=(*arguments, self.goes_on)))
 
     def play(self) -> None:
-        self.goes_on.begin()
+        self.goes_on.begin(LOAD_SECONDS)
         for client in self.clients:
             client.start()
 
