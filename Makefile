@@ -9,7 +9,7 @@ TEST_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test observe chaos soak fuzz lint format docs clean
+.PHONY: help demo start test chaos soak fuzz observe lint format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
