@@ -1,0 +1,56 @@
+"""A gateway in this process, without SMTP before it: gives messages to an API and tells what a client would hear."""
+
+from collections.abc import Sequence
+from itertools import count
+from types import TracebackType
+from typing import Self
+
+from smtpgw.envelope import Credentials, Envelope, Submission
+from smtpgw.gateway import Gateway
+from smtpgw.mappings import Mappings
+from smtpgw.replies import Refused, Reply
+from tests.gateway import PASSWORD, SENDER, USERNAME
+from tests.recorder import settings
+
+GOOD = Credentials(USERNAME, PASSWORD)
+
+
+def message(message_id: str = "", text: str = "x", headers: str = "") -> bytes:
+    """A message, CRLF and all; `headers` end with CRLF, too."""
+    if message_id:
+        headers = f"Message-ID: <{message_id}@client.example>\r\n{headers}"
+    return f"From: {SENDER}\r\nSubject: Submitting\r\n{headers}\r\n{text}\r\n".encode()
+
+
+class Submitting:
+    """A gateway in front of the API at `url`; also a context manager. `variables` are settings."""
+
+    def __init__(self, url: str, **variables: str) -> None:
+        self.gateway = Gateway(settings(CAKEMAIL_API_URL=url, **variables), Mappings.EMPTY)
+        self.numbers = count(1)
+
+    def send(
+        self,
+        recipients: Sequence[str] = ("ann@example.com",),
+        raw: bytes = message(),
+        *,
+        reverse_path: str = SENDER,
+        credentials: Credentials = GOOD,
+        heard: bool = True,
+    ) -> Reply:
+        """Log in and submit; the reply. `heard`: the client does hear it."""
+        try:
+            account = self.gateway.login(credentials)
+            envelope = Envelope(reverse_path, list(recipients))
+            submission = Submission(f"test.{next(self.numbers)}", "test", account, envelope, raw)
+            reply = self.gateway.submit(submission)
+        except Refused as refusal:
+            return refusal.reply
+        self.gateway.answered(submission, heard=heard)
+        return reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.gateway.close()
