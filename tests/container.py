@@ -40,6 +40,11 @@ exec chroot . "$@"
 """
 
 
+def as_root(*command: str | Path) -> None:
+    """Run a command as root. Raises subprocess.CalledProcessError."""
+    subprocess.run([*AS_ROOT, *command], check=True)
+
+
 def why_not() -> str:
     """What is missing on this machine, "" when nothing is."""
     for program in ("unshare", "setpriv", *AS_ROOT[:1]):
@@ -126,7 +131,7 @@ class Build:
                 image.environ["PATH"] = image.environ["PATH"].replace("$PATH", below.environ["PATH"])
             elif word == "WORKDIR":
                 image.folder = rest
-                (scratch / "upper" / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
+                as_root("mkdir", "-p", scratch / "upper" / rest.lstrip("/"))
             elif word == "USER":
                 image.user = rest
             elif word in ("ENTRYPOINT", "CMD"):
@@ -141,13 +146,12 @@ class Build:
             origin = stage / "upper"
         *sources, target = arguments
         into = upper / os.path.join(image.folder, target).lstrip("/")
+        as_root("mkdir", "-p", into)
         for source in (origin / source.lstrip("/") for source in sources):
-            if source.is_dir():
-                unwanted = shutil.ignore_patterns("__pycache__", "*.pyc") if origin is ROOT else None
-                shutil.copytree(source, into, symlinks=True, ignore=unwanted)
-            else:
-                into.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, into / source.name)
+            what = f"{source}/." if source.is_dir() else source
+            as_root("cp", "-a", "--no-preserve=ownership", what, into)
+        if origin is ROOT:  # .dockerignore
+            as_root("find", into, "-name", "__pycache__", "-prune", "-exec", "rm", "-rf", "{}", "+")
 
 
 class Container:
@@ -164,8 +168,8 @@ class Container:
         file = self.scratch / "upper" / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        subprocess.run([*AS_ROOT, "chown", f"0:{self.image.user.partition(':')[2]}", file], check=True)
-        subprocess.run([*AS_ROOT, "chmod", "0440", file], check=True)
+        as_root("chown", f"0:{self.image.user.partition(':')[2]}", file)
+        as_root("chmod", "0440", file)
 
     def start(self, *arguments: str) -> None:
         """Run the image's entrypoint, with these arguments in place of its own."""
@@ -200,7 +204,7 @@ class Container:
 
     def kill(self, number: signal.Signals) -> None:
         """Signal process 1, as a runtime does."""
-        subprocess.run([*AS_ROOT, "kill", f"-{number.value}", str(self.first)], check=True)
+        as_root("kill", f"-{number.value}", str(self.first))
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Its exit status, once it has ended. Raises subprocess.TimeoutExpired."""
@@ -223,4 +227,4 @@ class Container:
 
 def remove(folder: Path) -> None:
     """Delete a folder of images and containers: some files there are root's."""
-    subprocess.run([*AS_ROOT, "rm", "-rf", folder], check=True)
+    as_root("rm", "-rf", folder)

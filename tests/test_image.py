@@ -16,6 +16,7 @@ from smtpgw.sandbox.certificate import write_pair
 from tests.container import AS_ROOT, ROOT, Container, Image, instructions, remove, why_not
 from tests.gateway import PASSWORD, SENDER, USERNAME, free_port, trusting
 
+pytestmark = pytest.mark.timeout(400)  # the packages are installed for the first test
 needs_containers = pytest.mark.skipif(bool(why_not()), reason=f"no containers here: {why_not()}")
 
 
@@ -132,7 +133,6 @@ def served(image, sandbox, tmp_path):
 
 
 @needs_containers
-@pytest.mark.timeout(400)  # the packages are installed for the first test
 def test_serve_runs_as_nobody_on_a_read_only_root_and_ends_when_told(served, sandbox):
     status = served.status()
     assert status["NSpid"].split()[-1] == "1"

@@ -20,7 +20,7 @@ import gevent
 
 from smtpgw.sandbox.certificate import write_pair
 from tests.chart.rendering import Manifest, environment, of_kind
-from tests.container import AS_ROOT, Container, Image, remove
+from tests.container import AS_ROOT, Container, Image, as_root, remove
 from tests.gateway import free_port
 
 API_PORT, HEALTHZ_PORT = 8025, 10256  # in each node's namespace
@@ -114,8 +114,8 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         for node in self.nodes:
-            subprocess.run([*AS_ROOT, "ip", "netns", "add", node], check=True)
-            subprocess.run([*AS_ROOT, "ip", "-n", node, "link", "set", "lo", "up"], check=True)
+            as_root("ip", "netns", "add", node)
+            as_root("ip", "-n", node, "link", "set", "lo", "up")
         (self.folder / "haproxy.cfg").write_text(self.configuration())
         self.haproxy = subprocess.Popen(
             [*AS_ROOT, HAPROXY, "-q", "-db", "-f", self.folder / "haproxy.cfg"], stdin=subprocess.DEVNULL
@@ -126,10 +126,10 @@ class Cluster:
         for pod in self.pods:
             pod.container.stop()
             remove(pod.container.scratch)
-        self.haproxy.terminate()
+        as_root("kill", str(self.haproxy.pid))
         self.haproxy.wait(10)
         for node in self.nodes:
-            subprocess.run([*AS_ROOT, "ip", "netns", "delete", node], check=True)
+            as_root("ip", "netns", "delete", node)
 
     def configuration(self) -> str:
         ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}

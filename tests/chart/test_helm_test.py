@@ -24,7 +24,11 @@ def run(address: str, hostname: str, ca: str = "") -> subprocess.CompletedProces
 def internal(shared_sandbox, tmp_path_factory):
     """A gateway behind a load balancer, as in a cluster, with its internal listener."""
     port = free_port()
-    extra = {"SMTPGW_PROXY_PROTOCOL": "on", "SMTPGW_PROXY_CIDRS": "127.0.0.0/8"}
+    extra = {
+        "SMTPGW_PROXY_PROTOCOL": "on",
+        "SMTPGW_PROXY_CIDRS": "127.0.0.0/8",
+        "SMTPGW_HANDSHAKE_TIMEOUT_SECONDS": "2",
+    }
     folder = tmp_path_factory.mktemp("internal")
     with Gateway(shared_sandbox.url, folder, SMTPGW_INTERNAL_BIND=f"127.0.0.1:{port}", **extra) as gateway:
         gateway.internal = f"127.0.0.1:{port}"
