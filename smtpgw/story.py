@@ -122,8 +122,8 @@ class Story:
             mail_from=logs.address(self.submission.envelope.reverse_path),
             recipients=len(self.submission.envelope.recipients),
             bytes=len(self.submission.raw),
-            ms=round(duration * 1000, 1),
-            stages={name: round(seconds * 1000, 1) for name, seconds in self.seconds.items()},
+            ms=int(duration * 10_000) / 10,  # round() costs five times that
+            stages={name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
             results=[told(outcome) for outcome in self.outcomes],
             **self.fields,
         )

@@ -1,5 +1,6 @@
 """The log: one vocabulary, addresses as the operator wants them, nothing secret, and nobody waits for who reads it."""
 
+import ast
 import fcntl
 import json
 import os
@@ -23,6 +24,7 @@ from smtpgw.gateway import Gateway as InProcess
 from smtpgw.mappings import Mappings
 from smtpgw.settings import Settings
 from tests.gateway import PASSWORD, ROOT, SENDER, USERNAME, Gateway
+from tests.observability.dashboards import vocabulary
 
 EVENTS = {"session", "auth", "message", "limit", "tls", "lifecycle", "error"}
 KEY = "a key that only the operator has"
@@ -274,6 +276,32 @@ def test_every_line_is_an_event_of_the_vocabulary(sandbox, tmp_path):
     limits = [(line["limit"], line["client"]) for line in found if line["event"] == "limit"]
     # Three times each, and a line once in a while: a client that floods must not fill the log.
     assert sorted(limits) == [("too_many_recipients", "127.0.0.1"), ("too_many_sessions_from_address", "127.0.0.1")]
+
+
+def calls_of_logs() -> dict[str, set[str]]:
+    """The events that the package logs, with the fields that it names at the calls."""
+    found: dict[str, set[str]] = {event: set() for event in EVENTS}
+    for path in Path(logs.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logs."):
+                event = ast.unparse(node.func).removeprefix("logs.")
+                found.get(event, set()).update(keyword.arg for keyword in node.keywords if keyword.arg)
+    found["session"].discard("quiet")
+    found["tls"].discard("failed")
+    return found
+
+
+def test_the_runbook_has_the_vocabulary(sandbox, gateway):
+    """Every field that a line has is in the table, and the table has none that no line has."""
+    documented = vocabulary()
+    assert documented.keys() == EVENTS
+    for event, fields in calls_of_logs().items():
+        assert fields <= documented[event], event
+    for line in map(json.loads, gateway.log.read_text().splitlines()):
+        assert line.keys() - {"time", "level", "event"} <= documented[line["event"]], line
+    source = "".join(path.read_text("utf-8") for path in Path(logs.__file__).parent.glob("*.py"))
+    for fields in documented.values():
+        assert [name for name in fields if not re.search(rf'"{name}"|\b{name}=', source)] == []
 
 
 def test_the_level_is_the_least_that_is_logged(sandbox, tmp_path):

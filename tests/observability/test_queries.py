@@ -15,7 +15,6 @@ from tests.observability.dashboards import (
     rules,
     selectors,
 )
-from tests.observability.prometheus import RUNBOOK
 
 OF_TARGETS = {"namespace", "region", "country", "pod", "job", "instance", "container"}
 # Of others, as their documentation has them; those of processes and probes are scraped for real in test_dashboard.py.
@@ -108,12 +107,6 @@ def test_variables_are_those_that_queries_use():
 
 
 # --- The log's queries
-
-
-def vocabulary() -> dict[str, set[str]]:
-    """The events and fields of the runbook's table."""
-    rows = re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \| (.+) \|$", RUNBOOK.read_text("utf-8").partition("## Log lines")[2])
-    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
 
 
 def test_queries_of_the_log_name_fields_of_the_vocabulary():

@@ -1,0 +1,119 @@
+"""What it costs to tell of a message, its line in the log and its metrics, beside what a message costs in all.
+
+`python -m tests.observability.cost` measures both, in CPU time: the telling by itself, in a process of its own, and the
+whole in a gateway that a few apps send to. `telling` is for benchmarks.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tests.gateway import ROOT, SENDER, Gateway
+from tests.sandbox import Sandbox
+
+MESSAGES = 20_000  # told of, to measure
+A_FLUSH = 150  # messages between two flushes: 300 a second
+SENT = 3000
+APPS = 6
+HEADERS = b"From: A <a@app.example>\r\nTo: b@customer.example\r\nSubject: x\r\nMessage-ID: <1@app.example>\r\n"
+RAW = HEADERS + b"\r\n" + b"x" * 4000
+
+
+def telling() -> float:
+    """CPU seconds to tell of one message to one recipient, on an open session. In a process that gevent has patched."""
+    from smtpgw import dialects, logs, message, metrics, replies
+    from smtpgw.diary import Diary
+    from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
+    from smtpgw.memory import Outcome
+    from smtpgw.story import Story
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    logs.configure("info", "json", "masked")
+    logs.start()
+    diary = Diary("4f1c09a2b7de", Peer("192.0.2.1", 1))
+    account = Account(7, Credentials("a@app.example", "p"))
+    submission = Submission("4f1c09a2b7de.1", "4f1c09a2b7de", account, Envelope("a@app.example", ["b@c.example"]), RAW)
+    mail, options = message.parse(RAW, "embed"), dialects.Options()
+    outcome = Outcome("b@c.example", "56373aec-adc2-4ad5-bf2e-d16966fdfa30")
+
+    def tell() -> None:
+        for verb, reply in (("mail", replies.SENDER_OK), ("rcpt", replies.RECIPIENT_OK), ("data", replies.SEND_DATA)):
+            diary.reply(verb, reply)
+        with Story(submission) as story:
+            with story.stage("parse"):
+                story.message(mail)
+            story.options(options)
+            with story.stage("sender"):
+                story.sender("sender-1001")
+            for cache in ("login", "directory", "directory"):
+                metrics.CACHE.count(cache, "hit")
+            with story.stage("translate"), story.stage("api"):
+                metrics.API_SECONDS.add(0.01, "emails", "201")
+            story.outcomes = [outcome]
+            story.reply = replies.QUEUED
+        diary.reply("data", replies.QUEUED)
+
+    began = time.process_time()
+    for number in range(MESSAGES):
+        tell()
+        if number % A_FLUSH == 0:
+            metrics.flush()
+            logs.flush()
+    return (time.process_time() - began) / MESSAGES
+
+
+def telling_apart(**variables: str) -> float:
+    """`telling`, in a process like a worker."""
+    script = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import sys; from tests.observability.cost import telling\n"
+        "print(telling(), file=sys.stderr)"
+    )
+    environ = {**os.environ, **variables}
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True)
+    return float(run.stderr.split()[-1])
+
+
+def whole() -> float:
+    """CPU seconds that a gateway takes for one message of 4 KB, over a few open sessions."""
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox, Gateway(sandbox.url, Path(folder)) as gateway:
+        send(gateway, SENT // 10)  # logs in, learns its senders
+        before = spent(gateway)
+        send(gateway, SENT)
+        return (spent(gateway) - before) / SENT
+
+
+def send(gateway: Gateway, messages: int) -> None:
+    def app(number: int) -> None:
+        with gateway.client() as client:
+            for n in range(messages // APPS):
+                unique = b"<%d.%d.%d@app.example>" % (messages, number, n)
+                raw = RAW.replace(b"a@app.example", SENDER.encode(), 1).replace(b"<1@app.example>", unique)
+                client.sendmail(SENDER, ["b@customer.example"], raw)
+
+    apps = [threading.Thread(target=app, args=(number,)) for number in range(APPS)]
+    for thread in apps:
+        thread.start()
+    for thread in apps:
+        thread.join()
+
+
+def spent(gateway: Gateway) -> float:
+    page = gateway.get("/metrics")[1]
+    return float(next(line for line in page.splitlines() if line.startswith("process_cpu_seconds_total")).split()[1])
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        one, several, all_of_it = telling_apart(), telling_apart(PROMETHEUS_MULTIPROC_DIR=folder), whole()
+    print(f"a message costs {all_of_it * 1e6:.0f} µs of CPU, of which logs and metrics")
+    print(f"  {one * 1e6:.1f} µs with one worker, {one / all_of_it:.1%}")
+    print(f"  {several * 1e6:.1f} µs with several, {several / all_of_it:.1%}")
+
+
+if __name__ == "__main__":
+    main()
