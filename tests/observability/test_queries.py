@@ -14,6 +14,7 @@ from tests.observability.dashboards import (
     rule_queries,
     rules,
     selectors,
+    vocabulary,
 )
 
 OF_TARGETS = {"namespace", "region", "country", "pod", "job", "instance", "container"}
