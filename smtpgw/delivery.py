@@ -11,7 +11,7 @@ from time import monotonic
 import gevent
 from gevent.pool import Pool
 
-from smtpgw import logs, metrics, replies, tracing
+from smtpgw import bugs, replies, tracing
 from smtpgw.accounts import Accounts
 from smtpgw.breaker import Breaker
 from smtpgw.cakemail import (
@@ -123,8 +123,7 @@ def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
     except ApiError as problem:
         return Outcome(recipient, reply=reply_to(problem))
     except Exception:  # noqa: BLE001  our own bug must not lose what was accepted for the other recipients
-        metrics.INTERNAL_ERRORS.inc()
-        logs.error(what="a recipient could not be submitted", trace=True)
+        bugs.told(what="a recipient could not be submitted")
         return Outcome(recipient, reply=replies.INTERNAL_ERROR)
 
 

@@ -10,7 +10,7 @@ come again would double the message as soon as it is forgotten.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smtpgw import grammar, logs, metrics, translation
+from smtpgw import bugs, grammar, logs, metrics, translation
 from smtpgw.delivery import Delivery
 from smtpgw.dialects import Options
 from smtpgw.envelope import Submission
@@ -61,9 +61,7 @@ class Notices:
         try:
             outcome = self._send(sent, outcomes, refused)
         except Exception:  # noqa: BLE001  our own bug: what was accepted stays accepted
-            metrics.NOTICES.count("failed")
-            metrics.INTERNAL_ERRORS.inc()
-            logs.error(id=sent.submission.id, what="no notice: it could not be written", trace=True)
+            bugs.told(id=sent.submission.id, what="no notice, or none that could be told of")
             return None
         if outcome and outcome.is_deferred:
             raise Refused(outcome.reply)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from smtpgw import grammar, logs, metrics, replies, sasl
+from smtpgw import bugs, grammar, metrics, replies, sasl
 from smtpgw.diary import Diary
 from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
 from smtpgw.limits import Room
@@ -100,9 +100,8 @@ class Session:
         except ConnectionLost:
             raise
         except Exception:  # noqa: BLE001  our own bug: never a 5xx, never a traceback to the client
-            metrics.INTERNAL_ERRORS.inc()
             self.closing = "error" if self.in_data else ""  # what is left of a message is not commands
-            logs.error(session=self.id, verb=self.verb, trace=True)
+            bugs.told(session=self.id, verb=self.verb)
             return replies.INTERNAL_ERROR
 
     def answer(self, line: bytes) -> Reply | None:

@@ -4,12 +4,12 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from smtpgw import logs, metrics, tracing
+from smtpgw import bugs, logs, metrics, tracing
 from smtpgw.dialects import Finding, HeaderRefused, Options, Verdict
 from smtpgw.envelope import Submission
 from smtpgw.memory import Outcome
@@ -52,10 +52,7 @@ class Story:
         try:
             self._end(problem)
         except Exception:  # noqa: BLE001  our own bug must not change what the client hears
-            with suppress(Exception):  # it may be the counters that are broken
-                metrics.INTERNAL_ERRORS.inc()
-            with suppress(Exception):  # or the log
-                logs.error(id=self.submission.id, what="a message could not be told of", trace=True)
+            bugs.told(id=self.submission.id, what="a message could not be told of")
 
     def _end(self, problem: BaseException | None) -> None:
         if isinstance(problem, HeaderRefused):

@@ -5,7 +5,7 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
-from smtpgw.envelope import Credentials, Envelope, Submission
+from smtpgw.envelope import Account, Credentials, Envelope, Submission
 from smtpgw.gateway import Gateway
 from smtpgw.mappings import Mappings
 from smtpgw.replies import Refused, Reply
@@ -35,12 +35,12 @@ class Submitting:
         raw: bytes = message(),
         *,
         reverse_path: str = SENDER,
-        credentials: Credentials = GOOD,
+        account: Account | None = None,
         heard: bool = True,
     ) -> Reply:
-        """Log in and submit; the reply. `heard`: the client does hear it."""
+        """Submit a message, log in before if there is no account; the reply. `heard`: the client does hear it."""
         try:
-            account = self.gateway.login(credentials)
+            account = account or self.gateway.login(GOOD)
             envelope = Envelope(reverse_path, list(recipients))
             submission = Submission(f"test.{next(self.numbers)}", "test", account, envelope, raw)
             reply = self.gateway.submit(submission)
