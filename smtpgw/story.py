@@ -43,7 +43,8 @@ class Story:
         self.span: Span | None = None
 
     def __enter__(self) -> "Story":
-        self.span = self.trace.__enter__()
+        span = self.trace.__enter__()
+        self.span = span if span and span.is_recording() else None  # most messages are not sampled
         return self
 
     def __exit__(

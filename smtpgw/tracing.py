@@ -97,9 +97,7 @@ def message(message_id: str, session_id: str, account_id: int) -> "AbstractConte
 
 
 def ids(span: "Span") -> dict[str, str]:
-    """For the log: the W3C ids of a span that is recorded."""
-    if not span.is_recording():
-        return {}
+    """For the log: the W3C ids of a span."""
     context = span.get_span_context()
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
