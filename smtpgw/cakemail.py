@@ -266,7 +266,8 @@ def explanation(found: Any) -> tuple[str, bool]:
     if isinstance(detail, str):
         return detail[:WORDS_MOST], False
     entries = [e for e in detail if isinstance(e, dict)] if isinstance(detail, list) else []
-    about_recipient = any("email" in (e.get("loc") or ()) and "sender" not in (e.get("loc") or ()) for e in entries)
+    places = [e["loc"] for e in entries if isinstance(e.get("loc"), list)]
+    about_recipient = any("email" in place and "sender" not in place for place in places)
     return "; ".join(str(e.get("msg", "")) for e in entries)[:WORDS_MOST], about_recipient
 
 

@@ -1,5 +1,6 @@
 """The API's answers as the gateway understands them; its calls, bounded in number and time; its connections."""
 
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,7 @@ DETAILS: list[tuple[object, str, bool]] = [
     ({"detail": [{"msg": "suppressed", "loc": ["body", "email"]}]}, "suppressed", True),
     ({"detail": [{"msg": "Sender not found", "loc": ["body", "sender", "email"]}]}, "Sender not found", False),
     ({"detail": [{"msg": 5, "loc": None}, "no object", None]}, "5", False),
+    ({"detail": [{"msg": "odd", "loc": True}, {"loc": "email"}, {"loc": {"email": 1}}]}, "odd; ; ", False),
     ({"detail": [{}]}, "", False),
     ({"detail": None}, "", False),
     ({"detail": {"msg": "an object"}}, "", False),
@@ -347,17 +349,14 @@ class SlowReader(RawApi):
 
     seconds = 1.0
 
-    def _serve(self, connection: object) -> None:
-        step = len(LARGE) // 20
-        left = len(LARGE)
-        while left > 0:
-            received = connection.recv(step)  # type: ignore[attr-defined]
-            if not received:
-                return
-            left -= len(received)
-            gevent.sleep(self.seconds * len(received) / len(LARGE))
-        connection.sendall(http(QUEUED, 201))  # type: ignore[attr-defined]
-        self.connections.add(connection)  # type: ignore[arg-type]
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            left = len(LARGE)
+            while left > 0 and (received := connection.recv(len(LARGE) // 20)):
+                left -= len(received)
+                gevent.sleep(self.seconds * len(received) / len(LARGE))
+            if left <= 0:
+                connection.sendall(http(QUEUED, 201))
 
 
 def test_a_large_message_may_take_longer_to_send_than_a_connection_to_be_made() -> None:

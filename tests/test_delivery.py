@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 
 import gevent
 import pytest
@@ -24,7 +24,7 @@ from smtpgw.delivery import delay_before_another_try, reply_to
 from smtpgw.gateway import answer
 from smtpgw.memory import Outcome
 from smtpgw.replies import Refused, Reply
-from tests.raw_api import QUEUED, USUAL, RawApi, Request, http
+from tests.raw_api import QUEUED, TOKEN, USUAL, RawApi, Request, http
 from tests.submitting import GOOD, Submitting, message
 
 EMAILS = "/v2/emails"
@@ -293,6 +293,8 @@ def test_waiting_for_the_same_message_is_part_of_its_time(api: Api) -> None:
 
 
 def test_ten_refused_tokens_are_one_new_login(api: Api, gw: Submitting) -> None:
+    numbers = count()
+    api.answers["/token"] = lambda request: http({**TOKEN, "access_token": f"token-{next(numbers)}"})
     assert gw.send([ANN]).code == 250
     for recipient in TEN:
         api.queue[recipient] = [http({"detail": "expired"}, 401)]
