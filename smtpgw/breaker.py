@@ -19,6 +19,7 @@ from smtpgw.replies import Refused
 from smtpgw.settings import Settings
 
 PROBE_SECONDS = 4.0  # between two messages that are let through while it is open
+FORGOTTEN_SECONDS = 60.0  # failures that nothing has come after say nothing of now
 
 
 class Breaker:
@@ -29,7 +30,8 @@ class Breaker:
         self.clock = clock
         self.is_open = False
         self.failures = 0  # in a row
-        self.failing_since = self.opened_at = self.next_probe = 0.0  # times of the clock
+        self.failing_since = self.last_failure = self.next_probe = 0.0  # times of the clock
+        metrics.SAMPLED[metrics.BREAKER_OPEN] = self.opened
 
     def ready(self) -> None:
         """Let a message begin.
@@ -37,7 +39,7 @@ class Breaker:
         Raises:
             Refused: 451, while the breaker is open and this is no probe.
         """
-        if not self.is_open:
+        if not self.opened():
             return
         if self.clock() < self.next_probe:
             raise Refused(replies.API_UNAVAILABLE)
@@ -48,28 +50,34 @@ class Breaker:
         if problem and is_failure(problem):
             self._failed(problem)
         elif not isinstance(problem, Busy):  # of which the API knows nothing
-            self._answered()
+            self._close("Cakemail's API answers")
+
+    def opened(self) -> bool:
+        """Whether it is open now. One that nobody has tried for long is not: there may be no message to close it."""
+        longest = FORGOTTEN_SECONDS + self.settings.submit_timeout_seconds  # a probe takes its time
+        if self.failures and self.clock() - self.last_failure > longest:
+            self._close("nobody has tried for a while")
+        return self.is_open
 
     def _failed(self, problem: ApiError) -> None:
         now = self.clock()
-        if not self.failures:
+        if not self.opened() and not self.failures:
             self.failing_since = now
         self.failures += 1
-        is_over = now - self.failing_since >= self.settings.breaker_seconds
-        if self.is_open or self.failures < self.settings.breaker_failures or not is_over:
+        self.last_failure = now
+        is_long = now - self.failing_since >= self.settings.breaker_seconds
+        if self.is_open or self.failures < self.settings.breaker_failures or not is_long:
             return
         self.is_open = True
-        self.opened_at = now
         self.next_probe = now + PROBE_SECONDS
-        metrics.BREAKER_OPEN.set(1)
         logs.error(what="breaker opened: Cakemail's API fails", failures=self.failures, reason=str(problem))
 
-    def _answered(self) -> None:
+    def _close(self, reason: str) -> None:
         self.failures = 0
         if self.is_open:
             self.is_open = False
-            metrics.BREAKER_OPEN.set(0)
-            logs.lifecycle(what="breaker closed: Cakemail's API answers", seconds=self.clock() - self.opened_at)
+            seconds = round(self.clock() - self.failing_since, 1)
+            logs.lifecycle(what=f"breaker closed: {reason}", seconds=seconds)
 
 
 def is_failure(problem: ApiError) -> bool:

@@ -118,7 +118,7 @@ RELAYS = {
         (
             "Tracking follows a setting of the domain at Resend. Here it is on, where no header and no map says no.",
             "An idempotency key counts for an hour here, not for 24, and within one process of the gateway. As there,"
-            " the same email under it is answered as the first time and not sent, and another one is refused (550 5.6.0).",
+            " the same email under it is answered as the first time and not sent; another one is refused, 550 5.6.0.",
             "Resend checks the domain of the sender at MAIL FROM, the gateway after DATA, and the address.",
         ),
     ),

@@ -1,7 +1,7 @@
 """The circuit breaker: what opens it, what a client then hears, and that it closes by itself."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,8 @@ class Clocked:
 
 
 @pytest.fixture
-def clocked() -> Iterator[Clocked]:
-    yield Clocked()
-    metrics.BREAKER_OPEN.set(0)
+def clocked() -> Clocked:
+    return Clocked()
 
 
 @pytest.mark.parametrize("problem", FAILURES, ids=repr)
@@ -74,7 +73,7 @@ def test_failures_in_a_row_over_some_time_open_it(clocked: Clocked, problem: Api
 
 
 def test_few_failures_over_a_long_time_do_not(clocked: Clocked) -> None:
-    clocked.fail(NotReached(""), 4, 100)
+    clocked.fail(NotReached(""), 4, 50)
     assert clocked.lets_in
 
 
@@ -120,9 +119,24 @@ def test_while_it_is_open_one_message_every_few_seconds_tries(clocked: Clocked) 
         clocked.breaker.heard(NotReached(""))
     assert PROBE_SECONDS <= 5
     assert sum(let_in) == 20 / PROBE_SECONDS
-    assert metrics.BREAKER_OPEN._value.get() == 1
+    assert metrics.SAMPLED[metrics.BREAKER_OPEN]()
     clocked.breaker.heard(None)
-    assert metrics.BREAKER_OPEN._value.get() == 0
+    assert not metrics.SAMPLED[metrics.BREAKER_OPEN]()
+
+
+def test_failures_that_nobody_has_tried_after_are_forgotten(clocked: Clocked) -> None:
+    """Else an alert would go on for as long as nobody sends anything."""
+    clocked.fail(NotReached(""), 5, 5)
+    assert clocked.breaker.opened()
+    clocked.now += 100
+    assert not clocked.breaker.opened()
+    clocked.fail(NotReached(""), 4, 100)
+    assert not clocked.breaker.opened(), "they are not in a row"
+    clocked.now += 100
+    clocked.fail(NotReached(""), 4, 10)
+    assert not clocked.breaker.opened()
+    clocked.fail(NotReached(""), 1, 0)
+    assert clocked.breaker.opened()
 
 
 # --- With a real gateway
