@@ -41,7 +41,8 @@ class Gateway:
         self.memory = Memory()
         self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
         self.notices = Notices(self.delivery)
-        self.unheard: dict[str, Identity] = {}  # by submission: accepted, and the client not yet told
+        # By submission: what was accepted, and the notice about it, while the client has not yet been told.
+        self.unheard: dict[str, tuple[Identity, Outcome | None]] = {}
         self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
@@ -70,10 +71,12 @@ class Gateway:
 
     def answered(self, submission: Submission, *, heard: bool) -> None:
         """The reply to this message is on its way, and the client was still there to hear it, or was not."""
-        identity = self.unheard.pop(submission.id, None)
-        if identity and heard:
+        unheard = self.unheard.pop(submission.id, None)
+        if unheard and heard:
+            identity, notice = unheard
             self.memory.forget(identity, submission.envelope.recipients)
-            self.memory.forget(identity.of_notice(), [submission.envelope.reverse_path])
+            if notice:
+                self.memory.forget(identity.of_notice(), [notice.recipient])
 
     def _submit(self, submission: Submission, story: Story) -> Reply:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
@@ -107,7 +110,7 @@ class Gateway:
             if self.settings.notices:
                 sent = Sent(submission, mail, sender_id, list_id, request.account_id, identity, deadline)
                 story.notice = self.notices.send(sent, story.outcomes)
-        self.unheard[submission.id] = identity
+        self.unheard[submission.id] = identity, story.notice
         return reply
 
     def _sender_and_list(
