@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+. ../packages.sh
 
 packages=(
     curl swaks msmtp s-nail
@@ -19,25 +19,10 @@ command -v javac >/dev/null || packages+=(default-jdk-headless)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 
-missing=()
-for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-done
-
-if [ ${#missing[@]} -gt 0 ]; then
-    # The tests start a Postfix of their own; the package must neither start one nor write /etc/postfix/main.cf.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-        trap 'as_root rm -f "$policy"' EXIT
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-        as_root chmod 755 "$policy"
-    fi
-    command -v debconf-set-selections >/dev/null &&
-        echo 'postfix postfix/main_mailer_type select No configuration' | as_root debconf-set-selections
-    as_root apt-get update -q
-    # --no-remove: a machine that has another mail server keeps it, and this stops here.
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends --no-remove "${missing[@]}"
+# The tests' Postfix has a configuration of its own; the package must not write /etc/postfix/main.cf.
+if ! command -v postfix >/dev/null && command -v debconf-set-selections >/dev/null; then
+    echo 'postfix postfix/main_mailer_type select No configuration' | as_root debconf-set-selections
 fi
+install_packages "${packages[@]}"
 
 npm ci --prefix programs/node --no-audit --no-fund

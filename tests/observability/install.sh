@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+. tests/packages.sh
 
 folder=build/prometheus
 if [ ! -x "$folder/usr/bin/promtool" ] || [ ! -x "$folder/usr/bin/prometheus-blackbox-exporter" ]; then
