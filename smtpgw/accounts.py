@@ -5,7 +5,6 @@ credentials, wherever they come from, and for nobody else. Many callers that wan
 to the API, which goes on when one of them leaves or has no more time.
 """
 
-import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -117,7 +116,7 @@ class Accounts:
         Raises:
             Refused: 535 when they are wrong, 454 when Cakemail cannot say now.
         """
-        digest = self._digest(credentials)
+        digest = credentials.digest(self.key)
         held = self.logins.get(digest)
         if held and held.refresh and self.clock() - held.checked_at >= PASSWORD_SECONDS:
             self.logins.pop(digest, None)
@@ -138,7 +137,7 @@ class Accounts:
         Raises:
             ApiError: NotAuthorized when the credentials are good no longer.
         """
-        digest = self._digest(account.credentials)
+        digest = account.credentials.digest(self.key)
         held = self.logins.get(digest)
         if stale and held and held.access == stale:
             self.logins.pop(digest, None)
@@ -150,10 +149,6 @@ class Accounts:
     def _deadline(self) -> float:
         """When to give up what nobody's message waits for."""
         return monotonic() + self.api.settings.submit_timeout_seconds
-
-    def _digest(self, credentials: Credentials) -> bytes:
-        text = f"{credentials.username}\0{credentials.password}"
-        return hashlib.blake2b(text.encode(), key=self.key, digest_size=32).digest()
 
     def _valid_login(self, digest: bytes, credentials: Credentials, deadline: float | None) -> Login:
         held = self.logins.get(digest)

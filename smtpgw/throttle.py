@@ -121,7 +121,7 @@ class Throttle:
     def _login(
         self, place: str, address: str, credentials: Credentials, login: Callable[[Credentials], Account]
     ) -> Account:
-        digest = self._digest(credentials)
+        digest = credentials.digest(self.key)
         if digest in self.accepted:
             return self._try(place, digest, credentials, login)
         self._slow_if_attacked(place, address, credentials)
@@ -199,10 +199,6 @@ class Throttle:
         guesses = self.settings.throttle_failures - self.counts.look(self.guesses, ADDRESS, place).remaining
         delay: float = FIRST_DELAY_SECONDS * 2 ** min(guesses - 1, 20) if guesses else 0.0
         return min(delay, self.settings.throttle_delay_seconds)
-
-    def _digest(self, credentials: Credentials) -> bytes:
-        text = f"{credentials.username}\0{credentials.password}"
-        return hashlib.blake2b(text.encode(), key=self.key, digest_size=32).digest()
 
 
 def place_of(address: str) -> str:
