@@ -95,6 +95,7 @@ class Gateway:
                 len(raw),
                 lambda: translation.translate(mail, options, sender_id, list_id, self.settings.default_type),
             )
+        story.request(request)
         if options.discard:
             return replies.DISCARDED.filled(header=options.discard)
         scope = account.id, request.account_id

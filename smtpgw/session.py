@@ -131,11 +131,11 @@ class Session:
             self.put(replies.TOO_MANY_AUTH_FAILURES)
 
     def put(self, reply: Reply) -> None:
-        self.diary.reply(self.verb, reply)
         if reply.closes:
             self.closing = REASONS.get(reply, "other")
         if "{hostname}" in reply.text:
             reply = reply.filled(hostname=self.settings.hostname)
+        self.diary.reply(self.verb, reply)
         self.wire.write(reply.encode(self.id))
 
     # --- The commands

@@ -15,6 +15,7 @@ from smtpgw.envelope import Submission
 from smtpgw.memory import Outcome
 from smtpgw.message import Message
 from smtpgw.replies import INTERNAL_ERROR, Refused, Reply
+from smtpgw.translation import EmailRequest
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -34,6 +35,7 @@ class Story:
         self.submission = submission
         self.seconds: dict[str, float] = {}
         self.fields: dict[str, object] = {}
+        self.notes: tuple[str, ...] = ()
         self.outcomes: Sequence[Outcome] = ()
         self.notice: Outcome | None = None
         self.reply = INTERNAL_ERROR
@@ -75,8 +77,7 @@ class Story:
     def message(self, mail: Message) -> None:
         self.fields["message_id"] = mail.message_id
         self.fields["attachments"] = len(mail.attachments)
-        if mail.notes:
-            self.fields["notes"] = mail.notes
+        self.notes += mail.notes
 
     def options(self, options: Options) -> None:
         if options.findings:
@@ -98,11 +99,16 @@ class Story:
     def sender(self, sender_id: str) -> None:
         self.fields["sender_id"] = sender_id
 
+    def request(self, request: EmailRequest) -> None:
+        self.notes += request.notes  # headers that are not delivered, Cc for one
+
     def _tell(self, reply: Reply) -> None:
         duration = monotonic() - self.began
         results = ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
         result = result_of(reply, results)
         self._measure(duration, result, results)
+        if self.notes:
+            self.fields["notes"] = self.notes
         if self.notice:
             self.fields["notice"] = self.notice.uuid or words(self.notice.reply)
         if reply.is_error and "message_id" not in self.fields:

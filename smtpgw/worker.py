@@ -171,9 +171,10 @@ class GatewayWorker(GeventWorker):
                 finally:
                     metrics.SESSIONS_ACTIVE.dec()
         except replies.Refused as refusal:  # not let in
-            diary.refused(peer, refusal.reply, reason=str(refusal.__cause__ or ""))
+            reply = refusal.reply.filled(hostname=self.settings.hostname)
+            diary.refused(peer, reply, reason=str(refusal.__cause__ or ""))
             if not tls_first:
-                wire.write(refusal.reply.filled(hostname=self.settings.hostname).encode())
+                wire.write(reply.encode())
             wire.close()
         except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
             logs.debug("session", client=peer.address, reason="check", detail=str(lost))

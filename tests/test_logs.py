@@ -6,6 +6,7 @@ import json
 import os
 import re
 import smtplib
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from smtpgw.mappings import Mappings
 from smtpgw.settings import Settings
 from tests.gateway import PASSWORD, ROOT, SENDER, USERNAME, Gateway
 from tests.observability.dashboards import vocabulary
+from tests.sandbox import Sandbox
 
 EVENTS = {"session", "auth", "message", "limit", "tls", "lifecycle", "error"}
 KEY = "a key that only the operator has"
@@ -501,3 +503,23 @@ def test_warnings_of_python_go_to_the_log():
     line = json.loads(run.stdout)
     assert (line["event"], line["level"]) == ("error", "warning")
     assert "a warning" in line["what"]
+
+
+def test_the_line_of_a_message_names_the_headers_that_are_not_delivered(sandbox: Sandbox, gateway: Gateway) -> None:
+    head = f"From: {SENDER}\r\nCc: boss@example.com\r\nSubject: Copies\r\nMessage-ID: <cc@app.example>"
+    with gateway.client() as client:
+        client.sendmail(SENDER, "ann@example.com", f"{head}\r\n\r\nx\r\n")
+    time.sleep(0.5)
+    (line,) = [line for line in gateway.log.read_text().splitlines() if "<cc@app.example>" in line]
+    assert json.loads(line)["notes"] == ["Cc not delivered"]
+
+
+def test_a_limit_is_told_in_the_words_of_the_reply(sandbox: Sandbox, tmp_path: Path) -> None:
+    with Gateway(sandbox.url, tmp_path, SMTPGW_MAX_ERRORS="1") as own:
+        with socket.create_connection((own.host, own.port)) as client:
+            client.sendall(b"NONSENSE\r\n")
+            while client.recv(1000):
+                pass
+        time.sleep(0.5)
+        (line,) = [line for line in own.log.read_text().splitlines() if '"event":"limit"' in line]
+    assert json.loads(line)["reply"] == "421 4.7.0 localhost saw too many errors; closing"
