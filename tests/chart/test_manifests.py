@@ -277,6 +277,17 @@ def test_the_dashboards_and_rules_are_as_in_their_files():
         assert of_kind("PrometheusRule", found)["spec"] == yaml.safe_load(RULES.read_text("utf-8"))
 
 
+def test_alerts_link_to_the_runbook_where_a_url_says_where_it_is():
+    page = "https://git.example.com/mail/RUNBOOK.md?ref=main"
+    spec = of_kind("PrometheusRule", with_changes(monitoring={"rules": {"enabled": True, "runbookURL": page}}))["spec"]
+    alerts = [rule for group in spec["groups"] for rule in group["rules"] if "alert" in rule]
+    assert alerts
+    for alert in alerts:
+        assert alert["annotations"].pop("runbook_url") == f"{page}#{alert['alert'].lower()}"
+        alert["annotations"]["runbook"] = f"RUNBOOK.md#{alert['alert'].lower()}"
+    assert spec == yaml.safe_load(RULES.read_text("utf-8")), "nothing else differs"
+
+
 # --- Scaling ------------------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,8 @@ REFUSED = [
     ({"shutdown": {"drainTimeoutSeconds": 551}}, "601 s of grace"),
     ({"shutdown": {"preStopSleepSeconds": 0}}, "/shutdown/preStopSleepSeconds"),
     ({"monitoring": {"monitor": "Both"}}, "/monitoring/monitor"),
+    ({"monitoring": {"rules": {"runbookURL": "RUNBOOK.md"}}}, "/monitoring/rules/runbookURL"),
+    ({"monitoring": {"rules": {"runbookURL": "https://git.example.com/RUNBOOK.md#alerts"}}}, "/rules/runbookURL"),
 ]
 
 

@@ -49,7 +49,7 @@ def sections() -> dict[str, str]:
 def test_each_alert_has_its_paragraph_and_names_it():
     assert sections().keys() == alerts().keys()
     for name, rule in alerts().items():
-        assert rule["annotations"]["runbook_url"] == f"RUNBOOK.md#{name.lower()}"
+        assert rule["annotations"]["runbook"] == f"RUNBOOK.md#{name.lower()}"
         assert len(sections()[name].split()) > 25, name  # what to look at, and what to do
         severity = rule["labels"]["severity"]
         assert severity in ("page", "ticket")
