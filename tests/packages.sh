@@ -1,4 +1,4 @@
-# For the install scripts of the tests, which source it: Debian packages, of which none may start its server.
+# For the install scripts of the tests, which source it: Debian packages, of which none may start its server, and npm's.
 # shellcheck shell=bash
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -20,4 +20,14 @@ install_packages() {
     # --no-remove: a machine that has another mail server keeps it, and this stops here.
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends --no-remove "${missing[@]}"
+}
+
+# What the lockfile in this folder pins. node and npm may well be there already from elsewhere than Debian, and then in
+# conflict with Debian's.
+install_node_modules() {
+    local missing=()
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+    npm ci --prefix "$1" --no-audit --no-fund
 }

@@ -52,10 +52,11 @@ def test_one_file_s_pins_are_every_file_s_pins():
 
 
 def test_every_file_of_pins_is_kept_up_to_date():
-    files = {path.relative_to(ROOT) for path in ROOT.glob("**/requirements*.txt") if not ignored(path)}
-    folders = next(u for u in loaded(ROOT / ".github/dependabot.yml")["updates"] if u["package-ecosystem"] == "pip")
-    for file in files:
-        assert f"/{file.parent}".rstrip(".") in folders["directories"], file
+    updates = {update["package-ecosystem"]: update for update in loaded(ROOT / ".github/dependabot.yml")["updates"]}
+    for ecosystem, name in (("pip", "**/requirements*.txt"), ("npm", "**/package-lock.json")):
+        files = {path.relative_to(ROOT) for path in ROOT.glob(name) if not ignored(path)}
+        folders = {f"/{file.parent}".rstrip(".") for file in files}
+        assert folders == set(updates[ecosystem]["directories"])
 
 
 def ignored(path: Path) -> bool:

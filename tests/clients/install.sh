@@ -14,10 +14,8 @@ packages=(
     libjakarta-mail-java
     postfix libsasl2-modules
 )
-# These may well be there already from elsewhere than Debian, and then in conflict with Debian's.
+# It may well be there already from elsewhere than Debian, and then in conflict with Debian's.
 command -v javac >/dev/null || packages+=(default-jdk-headless)
-command -v node >/dev/null || packages+=(nodejs)
-command -v npm >/dev/null || packages+=(npm)
 
 # The tests' Postfix has a configuration of its own; the package must not write /etc/postfix/main.cf.
 if ! command -v postfix >/dev/null && command -v debconf-set-selections >/dev/null; then
@@ -25,4 +23,4 @@ if ! command -v postfix >/dev/null && command -v debconf-set-selections >/dev/nu
 fi
 install_packages "${packages[@]}"
 
-npm ci --prefix programs/node --no-audit --no-fund
+install_node_modules programs/node

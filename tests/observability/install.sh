@@ -1,6 +1,7 @@
 #!/bin/bash
-# Puts Prometheus, its promtool and the blackbox exporter into build/prometheus: on Debian or Ubuntu, any number of
-# times. Unpacked and not installed, since their packages would start servers.
+# Puts Prometheus, its promtool and the blackbox exporter into build/prometheus, and Grafana's grammar of LogQL beside
+# the program that reads with it: on Debian or Ubuntu, any number of times. Prometheus is unpacked and not installed,
+# since its packages would start servers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -17,3 +18,5 @@ if [ ! -x "$folder/usr/bin/promtool" ] || [ ! -x "$folder/usr/bin/prometheus-bla
     rm -r "$folder/packages"
 fi
 "$folder/usr/bin/promtool" --version | head -n 1
+
+install_node_modules tests/observability/logql

@@ -14,7 +14,6 @@ from tests.observability.dashboards import (
     rule_queries,
     rules,
     selectors,
-    vocabulary,
 )
 
 OF_TARGETS = {"namespace", "region", "country", "pod", "job", "instance", "container"}
@@ -105,18 +104,3 @@ def test_variables_are_those_that_queries_use():
         variables = {variable["name"] for variable in board["templating"]["list"]}
         used = set(re.findall(r"\$(\w+)", text)) - {"__rate_interval", "__auto", "1"}
         assert used == variables, name
-
-
-# --- The log's queries
-
-
-def test_queries_of_the_log_name_fields_of_the_vocabulary():
-    fields = {"event", "level", "time"}.union(*vocabulary().values())
-    for panel in panels("smtpgw-account"):
-        for target in panel["targets"]:
-            expression = target["expr"]
-            named = set(re.findall(r"(?:\||\bunwrap) (\w+)(?:=|!=|=~| \[)", expression)) - {"json", "unwrap"}
-            named |= grouped(expression)
-            assert named <= fields, (panel["title"], named - fields)
-            events = set("|".join(re.findall(r"event=~?`([^`]+)`", expression)).split("|")) - {""}
-            assert events <= vocabulary().keys()
