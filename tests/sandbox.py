@@ -56,6 +56,11 @@ class Sandbox:
         found: dict[str, dict[str, Any]] = self._call("GET", "calls")
         return found
 
+    def times(self, *message_ids: str) -> dict[str, float]:
+        """How long the API had each of these messages, in milliseconds, by its own clock."""
+        found: dict[str, float] = self._call("POST", "times", body={"message_ids": message_ids})
+        return found
+
     def fault(self, **rule: object) -> dict[str, Any]:
         """Make calls go wrong from now on, as smtpgw/sandbox/faults.py has it."""
         added: dict[str, Any] = self._call("POST", "faults", body=rule)

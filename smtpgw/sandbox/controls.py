@@ -1,4 +1,4 @@
-"""What tests steer the sandbox with, under /_sandbox: emails, ledger, calls, faults, senders, tokens."""
+"""What tests steer the sandbox with, under /_sandbox: emails, ledger, calls, times, faults, senders, tokens."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -37,6 +37,10 @@ class LedgerQuery(Control):
     subject: str | None = None
     duplicates: bool = False  # only what was accepted more than once
     limit: Annotated[int | None, Field(ge=0)] = None
+
+
+class Asked(Control):
+    message_ids: list[str]
 
 
 class NewSender(Control):
@@ -82,6 +86,7 @@ class Controls:
             ("GET", "/ledger", self.ledger),
             ("GET", "/calls", self.calls),
             ("DELETE", "/calls", self.clear_calls),
+            ("POST", "/times", self.times),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
@@ -131,6 +136,11 @@ class Controls:
     def clear_calls(self) -> Response:
         self._state.calls.clear()
         return as_json({})
+
+    def times(self) -> Response:
+        """How long the API had each of these messages, in milliseconds; those that it did not have are left out."""
+        asked = {message_id: self._state.clock.milliseconds(message_id) for message_id in read_json(Asked).message_ids}
+        return as_json({message_id: ms for message_id, ms in asked.items() if ms is not None})
 
     def faults(self) -> Response:
         return as_json(self._state.faults.described())

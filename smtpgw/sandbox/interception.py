@@ -67,6 +67,9 @@ class Interception:
                 answer = without_id(answer)
             answer = disturbed(rule, answer)
         g.endpoint.under_way -= 1
-        g.endpoint.total.add(time.perf_counter() - g.arrived)
+        ended = time.perf_counter()
+        g.endpoint.total.add(ended - g.arrived)
+        if message_id := g.get("message_id"):
+            self._state.clock.add(message_id, g.arrived, ended)
         g.endpoint.outcomes[rule.what if rule and rule.what in WITHOUT_STATUS else str(answer.status_code)] += 1
         return answer

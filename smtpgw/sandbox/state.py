@@ -2,6 +2,7 @@
 
 from smtpgw.sandbox.accounts import ACCOUNTS, Directory
 from smtpgw.sandbox.calls import Calls
+from smtpgw.sandbox.clock import Clock
 from smtpgw.sandbox.emails import Emails
 from smtpgw.sandbox.faults import Faults
 from smtpgw.sandbox.ledger import Ledger
@@ -28,3 +29,4 @@ class State:
         self.ledger = Ledger()
         self.faults = Faults()
         self.calls = Calls()
+        self.clock = Clock()
