@@ -4,14 +4,14 @@ Opens when so many calls in a row have failed, over so many seconds: a moment's 
 none of its business. While it is open, MAIL is answered 451, but for one every few seconds whose message is the probe.
 Any answer of the API closes it.
 
-Our own, since the libraries do something else. pybreaker holds a lock while it calls, so that only one call would be
-under way; circuitbreaker lets everybody through when it tries again; aiobreaker and purgatory are for asyncio. All of
-them open after a number of failures, which a busy worker has within ten milliseconds, and wrap the call that fails,
-where we refuse what comes before it.
+The circuit is that of `circuitbreaker`: it counts failures in a row, and knows when it is open, half open or closed. It
+wraps no call, since what is refused here comes before one; it is told what calls have ended in. Ours is that failures
+take some time, of which it knows nothing: a busy worker has ten of them within as many milliseconds.
 """
 
-from collections.abc import Callable
 from time import monotonic
+
+from circuitbreaker import CircuitBreaker
 
 from smtpgw import logs, metrics, replies
 from smtpgw.cakemail import ApiError, Busy, NotReached, OutcomeUnknown, TryLater
@@ -25,13 +25,11 @@ FORGOTTEN_SECONDS = 60.0  # failures that nothing has come after say nothing of 
 class Breaker:
     """Of one worker."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = clock
-        self.is_open = False
-        self.failures = 0  # in a row
-        self.failing_since = self.last_failure = self.next_probe = 0.0  # times of the clock
-        metrics.SAMPLED[metrics.BREAKER_OPEN] = self.opened
+        self.circuit = CircuitBreaker(settings.breaker_failures, PROBE_SECONDS)
+        self.failing_since = self.last_failure = 0.0  # monotonic times
+        metrics.SAMPLED[metrics.BREAKER_OPEN] = self.is_open
 
     def ready(self) -> None:
         """Let a message begin.
@@ -39,11 +37,11 @@ class Breaker:
         Raises:
             Refused: 451, while the breaker is open and this is no probe.
         """
-        if not self.opened():
+        if not self.is_open():
             return
-        if self.clock() < self.next_probe:
+        if self.circuit.opened:
             raise Refused(replies.API_UNAVAILABLE)
-        self.next_probe = self.clock() + PROBE_SECONDS
+        self._count()  # half open: a probe counts as failed until it is answered, since its message may never come
 
     def heard(self, problem: ApiError | None) -> None:
         """Learn from what a call has ended in, None for a good answer."""
@@ -52,32 +50,39 @@ class Breaker:
         elif not isinstance(problem, Busy):  # of which the API knows nothing
             self._close("Cakemail's API answers")
 
-    def opened(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it is open now. One that nobody has tried for long is not: there may be no message to close it."""
         longest = FORGOTTEN_SECONDS + self.settings.submit_timeout_seconds  # a probe takes its time
-        if self.failures and self.clock() - self.last_failure > longest:
+        if self.circuit.failure_count and monotonic() - self.last_failure > longest:
             self._close("nobody has tried for a while")
-        return self.is_open
+        return not self.circuit.closed
 
     def _failed(self, problem: ApiError) -> None:
-        now = self.clock()
-        if not self.opened() and not self.failures:
-            self.failing_since = now
-        self.failures += 1
-        self.last_failure = now
-        is_long = now - self.failing_since >= self.settings.breaker_seconds
-        if self.is_open or self.failures < self.settings.breaker_failures or not is_long:
+        was_open = self.is_open()
+        self.last_failure = monotonic()
+        if not self.circuit.failure_count:
+            self.failing_since = self.last_failure
+        is_enough = self.circuit.failure_count + 1 >= self.settings.breaker_failures
+        is_short = self.last_failure - self.failing_since < self.settings.breaker_seconds
+        if was_open or (is_enough and is_short):
             return
-        self.is_open = True
-        self.next_probe = now + PROBE_SECONDS
-        logs.error(what="breaker opened: Cakemail's API fails", failures=self.failures, reason=str(problem))
+        self._count()
+        if is_enough:
+            failures = self.circuit.failure_count
+            logs.error(what="breaker opened: Cakemail's API fails", failures=failures, reason=str(problem))
+
+    def _count(self) -> None:
+        """Tell the circuit of a failure, as a `with` block does at its end.
+
+        Not by one: the circuit keeps the last failure, and the traceback of what was raised would keep its message.
+        """
+        self.circuit.__exit__(ApiError, ApiError(), None)
 
     def _close(self, reason: str) -> None:
-        self.failures = 0
-        if self.is_open:
-            self.is_open = False
-            seconds = round(self.clock() - self.failing_since, 1)
-            logs.lifecycle(what=f"breaker closed: {reason}", seconds=seconds)
+        was_open = not self.circuit.closed
+        self.circuit.reset()
+        if was_open:
+            logs.lifecycle(what=f"breaker closed: {reason}", seconds=round(monotonic() - self.failing_since, 1))
 
 
 def is_failure(problem: ApiError) -> bool:

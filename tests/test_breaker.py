@@ -1,12 +1,14 @@
 """The circuit breaker: what opens it, what a client then hears, and that it closes by itself."""
 
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import circuitbreaker
 import pytest
 
-from smtpgw import metrics, replies
+from smtpgw import breaker, metrics, replies
 from smtpgw.breaker import PROBE_SECONDS, Breaker
 from smtpgw.cakemail import (
     ApiError,
@@ -40,9 +42,11 @@ ANSWERS: list[ApiError | None] = [
 class Clocked:
     """A breaker, and the time that it thinks it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        self.breaker = Breaker(SETTINGS, lambda: self.now)
+        for module in (breaker, circuitbreaker):
+            patch.setattr(module, "monotonic", lambda: self.now)
+        self.breaker = Breaker(SETTINGS)
 
     def fail(self, problem: ApiError, times: int, seconds_between: float) -> None:
         for _ in range(times):
@@ -59,16 +63,16 @@ class Clocked:
 
 
 @pytest.fixture
-def clocked() -> Clocked:
-    return Clocked()
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    return Clocked(monkeypatch)
 
 
 @pytest.mark.parametrize("problem", FAILURES, ids=repr)
 def test_failures_in_a_row_over_some_time_open_it(clocked: Clocked, problem: ApiError) -> None:
     clocked.fail(problem, 5, 15 / 4 - 0.01)
-    assert not clocked.breaker.is_open, "a moment too early"
+    assert not clocked.breaker.is_open(), "a moment too early"
     clocked.fail(problem, 1, 0)
-    assert clocked.breaker.is_open
+    assert clocked.breaker.is_open()
     assert not clocked.lets_in
 
 
@@ -88,9 +92,9 @@ def test_an_answer_is_a_sign_of_life(clocked: Clocked, answer: ApiError | None) 
     clocked.fail(NotReached(""), 4, 10)
     clocked.breaker.heard(answer)
     clocked.fail(NotReached(""), 4, 10)
-    assert not clocked.breaker.is_open
+    assert not clocked.breaker.is_open()
     clocked.fail(NotReached(""), 1, 0)
-    assert clocked.breaker.is_open
+    assert clocked.breaker.is_open()
     clocked.breaker.heard(answer)
     assert clocked.lets_in
     assert clocked.lets_in
@@ -124,19 +128,53 @@ def test_while_it_is_open_one_message_every_few_seconds_tries(clocked: Clocked) 
     assert not metrics.SAMPLED[metrics.BREAKER_OPEN]()
 
 
+def test_probes_that_never_reach_the_api_keep_nobody_from_trying_next(clocked: Clocked) -> None:
+    """They may be refused for what is in them; nothing is heard of them then."""
+    clocked.fail(NotReached(""), 5, 5)
+    for _ in range(10):
+        assert clocked.lets_in
+        clocked.now += PROBE_SECONDS - 0.01
+        assert not clocked.lets_in, "one is tried at a time"
+        clocked.now += 0.01
+    assert clocked.lets_in
+    clocked.breaker.heard(None)
+    assert clocked.lets_in
+    assert clocked.lets_in
+
+
+def test_a_failure_is_not_kept_for_it_holds_a_message(clocked: Clocked) -> None:
+    class Message:
+        pass
+
+    def fail() -> weakref.ref[Message]:
+        message = Message()
+        try:
+            raise NotReached("refused")
+        except NotReached as problem:
+            clocked.breaker.heard(problem)
+        return weakref.ref(message)
+
+    of_messages = []
+    for _ in range(5):
+        of_messages.append(fail())
+        clocked.now += 5
+    assert clocked.breaker.is_open()
+    assert [message() for message in of_messages] == [None] * 5
+
+
 def test_failures_that_nobody_has_tried_after_are_forgotten(clocked: Clocked) -> None:
     """Else an alert would go on for as long as nobody sends anything."""
     clocked.fail(NotReached(""), 5, 5)
-    assert clocked.breaker.opened()
+    assert clocked.breaker.is_open()
     clocked.now += 100
-    assert not clocked.breaker.opened()
+    assert not clocked.breaker.is_open()
     clocked.fail(NotReached(""), 4, 100)
-    assert not clocked.breaker.opened(), "they are not in a row"
+    assert not clocked.breaker.is_open(), "they are not in a row"
     clocked.now += 100
     clocked.fail(NotReached(""), 4, 10)
-    assert not clocked.breaker.opened()
+    assert not clocked.breaker.is_open()
     clocked.fail(NotReached(""), 1, 0)
-    assert clocked.breaker.opened()
+    assert clocked.breaker.is_open()
 
 
 # --- With a real gateway
