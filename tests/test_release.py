@@ -1,6 +1,8 @@
 """What a release is made of: the workflows, each with no more rights than it needs, and its notes."""
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 import yaml
 
 from smtpgw import __version__
+from tests.chart.rendering import VALUES
+from tests.chart.test_manifests import CRDS, VERSIONS
 from tests.container import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -61,6 +65,68 @@ def test_every_file_of_pins_is_kept_up_to_date():
 
 def ignored(path: Path) -> bool:
     return bool({".venv", "build", "node_modules"} & set(path.relative_to(ROOT).parts))
+
+
+# --- The chart, by Helm and kubeconform ---------------------------------------------------------------------------
+
+# Stands for a program that is not to be had without the network: it writes down how it was called.
+PROGRAM = """#!/bin/bash
+name=${0##*/}
+printf '%s\\n' "$(printf '%q ' "$name" "$@")" >>"$CALLS" # at once: others in the pipe write, too
+if [ "$name" = go ]; then cp "$0" "$GOBIN/kubeconform"; fi
+if [ "$name" = kubeconform ]; then cat >/dev/null; [[ " $* " != *" $REFUSED "* ]]; fi
+"""
+
+
+@pytest.fixture
+def looked_at(tmp_path):
+    """A function: runs .ci/chart in a copy of what it reads; its exit status, and the words of each call."""
+    for name in (".ci", "helm", "tests/chart"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    for name in ("go", "helm"):
+        (tmp_path / "bin" / name).write_text(PROGRAM)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def run(refused: str) -> tuple[int, list[list[str]]]:
+        calls = tmp_path / "calls"
+        environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "CALLS": str(calls), "REFUSED": refused}
+        done = subprocess.run(["bash", tmp_path / ".ci/chart"], env=environ, stdout=subprocess.DEVNULL)
+        return done.returncode, [shlex.split(line) for line in calls.read_text().splitlines()]
+
+    return run
+
+
+def given(option: str, calls: list[list[str]]) -> list[str]:
+    return [words[words.index(option) + 1] for words in calls]
+
+
+def test_kubeconform_sees_every_file_of_values_for_every_kubernetes(looked_at):
+    status, calls = looked_at(refused="none")
+    assert status == 0
+    rendered = [words for words in calls if words[:2] == ["helm", "template"]]
+    checked = [words for words in calls if words[0] == "kubeconform"]
+    files = {str(path.relative_to(ROOT)) for path in VALUES}
+    since = re.search(r">=1\.(\d+)", loaded(ROOT / "helm/smtpgw/Chart.yaml")["kubeVersion"])[1]
+    versions = {f"{version}.0" for version in VERSIONS if int(version[2:]) >= int(since)}
+    assert set(zip(given("--values", rendered), given("--kube-version", rendered), strict=True)) == {
+        (file, version) for file in files for version in versions
+    }
+    assert sorted(given("-kubernetes-version", checked)) == sorted(given("--kube-version", rendered))
+    assert set(given("-skip", checked)) == {",".join(CRDS)}
+    assert all("-strict" in words and "-ignore-missing-schemas" not in words for words in checked)
+
+
+def test_what_kubeconform_refuses_stops_the_pipeline(looked_at):
+    status, calls = looked_at(refused="1.31.0")
+    assert status == 1
+    assert given("--kube-version", [words for words in calls if words[:2] == ["helm", "template"]])[-1] == "1.31.0"
+
+
+def test_what_the_script_fetches_cannot_change():
+    text = (ROOT / ".ci/chart").read_text("utf-8")
+    assert re.search(r"^kubeconform=v\d+\.\d+\.\d+$", text, re.M)
+    assert re.findall(r"https://\S+", text) == re.findall(r"https://\S+/[0-9a-f]{40}", text) != []
 
 
 # --- Notes --------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.chart.rendering import (
     with_changes,
 )
 
-VERSIONS = [f"1.{minor}" for minor in range(28, 37)]
+VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
 CRDS = yaml.safe_load((Path(__file__).parent / "crds.yaml").read_text("utf-8"))
 RULES = CHART / "files/rules.yaml"
 MESSAGES = "smtpgw_messages_total"
