@@ -56,9 +56,9 @@ class Sandbox:
         found: dict[str, dict[str, Any]] = self._call("GET", "calls")
         return found
 
-    def times(self, *message_ids: str) -> dict[str, float]:
-        """How long the API had each of these messages, in milliseconds, by its own clock."""
-        found: dict[str, float] = self._call("POST", "times", body={"message_ids": message_ids})
+    def times(self, *recipients: list[str]) -> list[float | None]:
+        """How long the API had each message to these recipients, in milliseconds by its own clock."""
+        found: list[float | None] = self._call("POST", "times", body={"recipients": recipients})
         return found
 
     def fault(self, **rule: object) -> dict[str, Any]:

@@ -151,7 +151,7 @@ class Api:
         sender = self.checked(account, mail)
         status = g.rule.what if g.rule and g.rule.what in ("rejected", "error") else "queued"
         email = received(account, sender, mail, body, status)
-        g.message_id = email.message_id
+        g.recipient = email.email
         self._state.emails.add(email)
         if status == "queued":
             self._state.ledger.accept(email)

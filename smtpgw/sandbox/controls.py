@@ -39,8 +39,8 @@ class LedgerQuery(Control):
     limit: Annotated[int | None, Field(ge=0)] = None
 
 
-class Asked(Control):
-    message_ids: list[str]
+class TimesQuery(Control):
+    recipients: list[list[str]]  # of each message
 
 
 class NewSender(Control):
@@ -138,9 +138,8 @@ class Controls:
         return as_json({})
 
     def times(self) -> Response:
-        """How long the API had each of these messages, in milliseconds; those that it did not have are left out."""
-        asked = {message_id: self._state.clock.milliseconds(message_id) for message_id in read_json(Asked).message_ids}
-        return as_json({message_id: ms for message_id, ms in asked.items() if ms is not None})
+        """How long the API had each message to these recipients, in milliseconds; null where it does not know."""
+        return as_json([self._state.clock.milliseconds(each) for each in read_json(TimesQuery).recipients])
 
     def faults(self) -> Response:
         return as_json(self._state.faults.described())

@@ -69,7 +69,7 @@ class Interception:
         g.endpoint.under_way -= 1
         ended = time.perf_counter()
         g.endpoint.total.add(ended - g.arrived)
-        if message_id := g.get("message_id"):
-            self._state.clock.add(message_id, g.arrived, ended)
+        if "recipient" in g:
+            self._state.clock.add(g.recipient, g.arrived, ended)
         g.endpoint.outcomes[rule.what if rule and rule.what in WITHOUT_STATUS else str(answer.status_code)] += 1
         return answer
