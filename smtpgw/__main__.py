@@ -1,7 +1,9 @@
 """`python -m smtpgw COMMAND`: the one door to everything the project does."""
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 COMMANDS = {
     "serve": ("smtpgw.serve", "run the gateway"),
@@ -29,4 +31,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # OpenSSL reads it once, when `ssl` or `hashlib` is imported: here, before anything is that might import them.
+    os.environ.setdefault("OPENSSL_CONF", str(Path(__file__).with_name("openssl.cnf")))
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """TLS as an attacker finds it, with a certificate of each kind; and certificates that change under open sessions."""
 
 import datetime
+import re
 import shutil
 import smtplib
 import socket
@@ -103,6 +104,37 @@ def s_client(gateway: Gateway, *options: str) -> subprocess.Popen[str]:
         [program("openssl"), "s_client", "-connect", f"127.0.0.1:{gateway.smtps_port}", *options],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+# ffdhe8192 costs the server 300 times what X25519 does (CVE-2002-20001).
+GROUPS = {"X25519": True, "P-256": True, "P-384": True, "X448": False, "ffdhe2048": False, "ffdhe8192": False}
+if ssl.OPENSSL_VERSION_INFO >= (3, 5):
+    GROUPS["X25519MLKEM768"] = True
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_client_has_no_costly_key_exchange_to_choose(group: str, serving: Gateway):
+    with s_client(serving, "-tls1_3", "-groups", group) as client:
+        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+    assert ("New, TLSv1.3" in said) == GROUPS[group]
+    assert ("handshake failure" in said) != GROUPS[group]
+
+
+def test_a_client_that_names_a_costly_group_first_gets_another(serving: Gateway):
+    with s_client(serving, "-tls1_3", "-groups", "ffdhe8192:P-256") as client:
+        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+    assert re.search("Server Temp Key: ECDH, (P-256|prime256v1)", said)
+
+
+def test_an_operators_own_openssl_configuration_stays(sandbox: Sandbox, tmp_path: Path):
+    own = tmp_path / "openssl.cnf"
+    own.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nGroups = ffdhe2048:X448\n")
+    with (
+        Gateway(sandbox.url, tmp_path, OPENSSL_CONF=str(own)) as gateway,
+        s_client(gateway, "-tls1_3", "-groups", "X448") as client,
+    ):
+        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+    assert "Server Temp Key: X448" in said
 
 
 def test_a_client_cannot_renegotiate_and_nothing_is_compressed(serving: Gateway):
