@@ -21,6 +21,12 @@ class Peer:
         return cls(str(mapped or found), port, is_check)
 
 
+def place_of(address: str) -> str:
+    """What a client's address is counted as: itself, or of IPv6 its /64, which is the least that one customer has."""
+    found = ipaddress.ip_address(address)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False)) if found.version == 6 else address
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client gave to AUTH. The password is in no representation of it."""

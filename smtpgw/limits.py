@@ -1,10 +1,11 @@
-"""What one worker holds at a time, counted: sessions, sessions of a client address, octets of messages."""
+"""What one worker holds at a time, counted: sessions, sessions of a client, octets of messages."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from smtpgw import metrics, replies
+from smtpgw.envelope import place_of
 from smtpgw.readers import Network, is_in
 from smtpgw.replies import Refused
 
@@ -63,7 +64,7 @@ class Doorkeeper:
         self.limit_per_address = limit_per_address
         self.trusted = trusted
         self.open = 0
-        self.by_address: Counter[str] = Counter()
+        self.by_place: Counter[str] = Counter()
 
     @contextmanager
     def admit(self, address: str) -> Iterator[None]:
@@ -75,15 +76,17 @@ class Doorkeeper:
         if self.open >= self.limit:
             metrics.LIMITS.labels("sessions").inc()
             raise Refused(replies.TOO_MANY_SESSIONS)
-        if self.by_address[address] >= self.limit_per_address and not is_in(address, self.trusted):
+        is_trusted = is_in(address, self.trusted)
+        place = address if is_trusted else place_of(address)  # who is trusted takes nothing from its neighbours
+        if not is_trusted and self.by_place[place] >= self.limit_per_address:
             metrics.LIMITS.labels("sessions_per_address").inc()
             raise Refused(replies.TOO_MANY_SESSIONS_FROM_ADDRESS)
         self.open += 1
-        self.by_address[address] += 1
+        self.by_place[place] += 1
         try:
             yield
         finally:
             self.open -= 1
-            self.by_address[address] -= 1
-            if not self.by_address[address]:
-                del self.by_address[address]
+            self.by_place[place] -= 1
+            if not self.by_place[place]:
+                del self.by_place[place]

@@ -88,7 +88,7 @@ class Settings:
         "SMTPGW_MAX_SESSIONS", "4000", whole(1, 100_000), "sessions a worker; above it 421 4.3.2"
     )
     max_sessions_per_address: int = setting(
-        "SMTPGW_MAX_SESSIONS_PER_ADDRESS", "500", whole(1, 100_000), "those of a client address; above it 421 4.7.0"
+        "SMTPGW_MAX_SESSIONS_PER_ADDRESS", "500", whole(1, 100_000), "those of a client (IPv6: /64); above it 421 4.7.0"
     )
     trusted_cidrs: tuple[Network, ...] = setting(
         "SMTPGW_TRUSTED_CIDRS", "", networks, "clients that no limit or throttle by address applies to"
@@ -107,7 +107,7 @@ class Settings:
         "SMTPGW_MAX_AUTH_FAILURES", "3", whole(1, 100), "failed logins a session; at that many 421 4.7.0"
     )
     throttle_failures: int = setting(
-        "SMTPGW_THROTTLE_FAILURES", "20", whole(1, 10_000), "failed logins a client address; at that many 454 4.7.0"
+        "SMTPGW_THROTTLE_FAILURES", "20", whole(1, 10_000), "failed logins a client (IPv6: /64); at that many 454 4.7.0"
     )
     throttle_seconds: int = setting("SMTPGW_THROTTLE_SECONDS", "900", whole(1, 86_400), "the time in which they count")
     throttle_delay_seconds: float = setting(

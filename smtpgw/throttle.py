@@ -14,7 +14,6 @@ nothing of them, and no password is kept.
 """
 
 import hashlib
-import ipaddress
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from smtpgw import logs, metrics, replies
-from smtpgw.envelope import Account, Credentials
+from smtpgw.envelope import Account, Credentials, place_of
 from smtpgw.readers import is_in
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
@@ -199,12 +198,6 @@ class Throttle:
         guesses = self.settings.throttle_failures - self.counts.look(self.guesses, ADDRESS, place).remaining
         delay: float = FIRST_DELAY_SECONDS * 2 ** min(guesses - 1, 20) if guesses else 0.0
         return min(delay, self.settings.throttle_delay_seconds)
-
-
-def place_of(address: str) -> str:
-    """What an address is counted as: itself, or of IPv6 its /64, which is what one customer has."""
-    found = ipaddress.ip_address(address)
-    return str(ipaddress.ip_network((int(found), 64), strict=False)) if found.version == 6 else str(found)
 
 
 def name_of(credentials: Credentials) -> str:

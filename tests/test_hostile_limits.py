@@ -96,7 +96,7 @@ def test_sessions_have_a_limit(limit: str, of_worker: int, of_address: int, repl
         assert door.open == 3
     for session in inside:
         session.__exit__(None, None, None)
-    assert (door.open, dict(door.by_address)) == (0, {})
+    assert (door.open, dict(door.by_place)) == (0, {})
 
 
 def test_what_a_session_held_is_gone_when_it_ends():

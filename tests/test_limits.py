@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw import replies
+from smtpgw.envelope import Peer
 from smtpgw.limits import Doorkeeper, Room
 from smtpgw.readers import networks
 from smtpgw.replies import Refused
@@ -29,6 +30,30 @@ def test_each_address_has_its_own_count():
             assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
         assert door.open == 3
     assert door.open == 0
+
+
+def test_of_ipv6_a_whole_64_has_one_count():
+    door = Doorkeeper(100, 2, ())
+    with door.admit("2001:db8:0:1::1"), door.admit("2001:db8:0:1:ffff:ffff:ffff:ffff"):
+        assert refusal(door.admit("2001:db8:0:1::2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+        with door.admit("2001:db8:0:2::1"), door.admit("2001:db8:0:0:ffff:ffff:ffff:ffff"):
+            assert door.open == 4
+    with door.admit("2001:db8:0:1::2"), door.admit("2001:db8:0:1::2"):
+        assert door.open == 2
+    assert (door.open, dict(door.by_place)) == (0, {})
+
+
+def test_ipv4_addresses_that_a_listener_for_both_gives_as_ipv6_are_not_one():
+    door = Doorkeeper(100, 1, ())
+    with door.admit(Peer.of("::ffff:192.0.2.1", 1).address), door.admit(Peer.of("::ffff:192.0.2.2", 1).address):
+        assert refusal(door.admit("192.0.2.2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+
+
+def test_who_is_trusted_takes_nothing_from_the_others_of_its_64():
+    door = Doorkeeper(100, 1, networks("2001:db8::1"))
+    with door.admit("2001:db8::1"), door.admit("2001:db8::1"), door.admit("2001:db8::2"):
+        assert refusal(door.admit("2001:db8::3")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+    assert (door.open, dict(door.by_place)) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +80,7 @@ def test_the_limit_of_an_address_is_not_for_those_who_are_trusted(trusted, addre
             assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS
         else:
             assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
-    assert (door.open, dict(door.by_address)) == (0, {})
+    assert (door.open, dict(door.by_place)) == (0, {})
 
 
 def test_a_session_that_ends_badly_is_counted_out():
@@ -65,7 +90,7 @@ def test_a_session_that_ends_badly_is_counted_out():
             raise kind
     with door.admit("192.0.2.1"):
         assert door.open == 1
-    assert (door.open, dict(door.by_address)) == (0, {})
+    assert (door.open, dict(door.by_place)) == (0, {})
 
 
 def test_who_is_refused_is_not_counted():
@@ -74,7 +99,7 @@ def test_who_is_refused_is_not_counted():
         for n in range(10):
             assert refusal(door.admit(f"198.51.100.{n}")) is replies.TOO_MANY_SESSIONS
         assert door.open == 1
-        assert dict(door.by_address) == {"192.0.2.1": 1}
+        assert dict(door.by_place) == {"192.0.2.1": 1}
 
 
 # --- Octets

@@ -26,7 +26,8 @@ def v2(command: int, family: int, addresses: bytes, tlvs: bytes = b"") -> bytes:
 
 
 def v1(client: str = CLIENT) -> bytes:
-    return f"PROXY TCP4 {client} 198.51.100.1 {CLIENT_PORT} 587\r\n".encode()
+    family, ours = ("TCP6", "2001:db8:f::1") if ":" in client else ("TCP4", "198.51.100.1")
+    return f"PROXY {family} {client} {ours} {CLIENT_PORT} 587\r\n".encode()
 
 
 def inet(source: str, destination: str, source_port: int, destination_port: int) -> bytes:
@@ -215,7 +216,7 @@ def test_an_ipv4_client_is_the_same_in_a_header_for_ipv6(behind: Gateway):
     assert log_lines(behind.log, event="session", client="198.51.100.98")
 
 
-def test_sessions_are_counted_by_the_clients_address(behind: Gateway):
+def test_sessions_are_counted_by_the_clients_address_and_of_ipv6_by_its_64(behind: Gateway):
     def open_from(address: str) -> Line:
         line = Line(behind, v1(address))
         lines.append(line)
@@ -226,11 +227,14 @@ def test_sessions_are_counted_by_the_clients_address(behind: Gateway):
     try:
         assert [open_from("192.0.2.50").hear()[:3] for _ in range(3)] == ["220", "220", "421"]
         assert [open_from("192.0.2.51").hear()[:3] for _ in range(2)] == ["220", "220"]
+        of_one_64 = ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1::3"]
+        assert [open_from(address).hear()[:3] for address in of_one_64] == ["220", "220", "421"]
+        assert open_from("2001:db8:0:2::1").hear()[:3] == "220"
         assert [open_from(CLIENT).hear()[:3] for _ in range(4)] == ["220"] * 4, "a trusted client has no such limit"
     finally:
         for line in lines:
             line.sock.close()
-    assert metric(behind, 'smtpgw_limits_hit_total{limit="sessions_per_address"}') == before + 1
+    assert metric(behind, 'smtpgw_limits_hit_total{limit="sessions_per_address"}') == before + 2
 
 
 def test_a_health_check_is_no_failure_and_no_line_in_the_log(behind: Gateway):
