@@ -11,14 +11,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
+import gevent
 import pytest
+from gevent import monkey
 
+from smtpgw.gateway import LARGE_BYTES, off_the_loop
 from smtpgw.settings import Settings, SettingsError
 from tests.gateway import ROOT, SENDER, Gateway, free_port
 from tests.sandbox import Sandbox
 
 MESSAGE = f"From: {SENDER}\r\nSubject: Worker\r\n\r\nx\r\n"
+sleep_of_the_thread = monkey.get_original("time", "sleep")
 HEAVY = ("requests", "urllib3", "flask", "prometheus_client", "cryptography", "pydantic", "smtpgw.gateway")
 
 
@@ -140,17 +145,37 @@ def test_a_full_worker_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_a_large_message_does_not_hold_up_the_others(gateway: Gateway, sandbox: Sandbox) -> None:
     large = MESSAGE + "".join(f"<p>line {n} of a message of twenty megabytes</p>\r\n" for n in range(400_000))
     patient, quick = gateway.client(), gateway.client()
+    sent_at = time.monotonic()
     thread, found = in_thread(lambda: patient.sendmail(SENDER, "ann@example.com", large))
     waits = []
     while thread.is_alive():
         began = time.monotonic()
         assert quick.noop()[0] == 250
         waits.append(time.monotonic() - began)
-        time.sleep(0.05)
+        time.sleep(0.02)
+    took = time.monotonic() - sent_at
     assert found == [{}]
-    assert max(waits) < 2, "a session waited as long as a client's patience"
+    # Most of the time nothing is waited for. A single wait may be long: the client, too, is in this process.
+    assert median(waits) < took / 10
     patient.quit()
     quick.quit()
+
+
+@pytest.mark.parametrize(("octets", "others_go_on"), [(LARGE_BYTES - 1, False), (LARGE_BYTES, True)])
+def test_the_work_on_a_large_message_is_off_the_loop(octets: int, others_go_on: bool) -> None:
+    """The work is to wait for another greenlet: how fast this machine is does not matter."""
+    went_on: list[bool] = []
+    other = gevent.spawn(went_on.append, True)
+
+    def work() -> bool:
+        for _ in range(1000 if others_go_on else 10):
+            if went_on:
+                break
+            sleep_of_the_thread(0.01)
+        return bool(went_on)
+
+    assert off_the_loop(octets, work) is others_go_on
+    other.join()
 
 
 def test_hup_under_load_loses_and_doubles_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
