@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from itertools import islice
 
 from smtpgw.replies import BAD_STRUCTURE, Refused
 
@@ -10,8 +11,8 @@ ENCODINGS = ("", "7bit", "8bit", "binary", "quoted-printable", "base64")  # RFC 
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 WHITE_SPACE = b" \t\r\n"
 OUTSIDE = bytes(set(range(256)) - set(ALPHABET + b"="))
-STREAM = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-MANY_STREAMS = 1000
+PIECE = re.compile(rb"[A-Za-z0-9+/]+")
+MANY_PIECES = 1000
 
 PADDED_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
 SOFT_BREAK_BY_CR = re.compile(rb"=\r(?!\n)")
@@ -53,30 +54,25 @@ def is_clean(packed: bytes) -> bool:
 
 
 def base64_octets(body: bytes) -> bytes:
-    """Octets of base64, clean or not: characters outside the alphabet are ignored (RFC 2045 §6.8)."""
+    """Octets of base64, clean or in pieces that were encoded each for itself.
+
+    Characters outside the alphabet are ignored (RFC 2045 §6.8). Where there are any, what follows the padding is not
+    encoded at all: it is a footer, say.
+    """
     packed = body.translate(None, WHITE_SPACE)
     if is_clean(packed):
         return binascii.a2b_base64(packed)
-    streams = clean_streams(packed)
-    if streams:
-        return b"".join(binascii.a2b_base64(stream) for stream in streams)
-    packed = packed.translate(None, OUTSIDE).partition(b"=")[0]
-    return binascii.a2b_base64(packed[: len(packed) - (len(packed) % 4 == 1)] + b"==")
+    if packed.translate(None, ALPHABET + b"="):
+        packed = packed.translate(None, OUTSIDE).partition(b"=")[0]
+    pieces = [found[0] for found in islice(PIECE.finditer(packed), MANY_PIECES + 1)]
+    if len(pieces) > MANY_PIECES:
+        raise Refused(BAD_STRUCTURE.filled(why="its base64 is padded in too many places"))
+    return b"".join(map(piece_octets, pieces))
 
 
-def clean_streams(packed: bytes) -> list[bytes]:
-    """What was encoded in pieces, each with its own padding; nothing where it is not that."""
-    streams: list[bytes] = []
-    at = 0
-    while at < len(packed):
-        found = STREAM.match(packed, at)
-        if not found or found.end() == at:
-            return []
-        if len(streams) == MANY_STREAMS:
-            raise Refused(BAD_STRUCTURE.filled(why="its base64 is padded in too many places"))
-        streams.append(found[0])
-        at = found.end()
-    return streams
+def piece_octets(letters: bytes) -> bytes:
+    """What letters without padding stand for. One too many is no octet and goes."""
+    return binascii.a2b_base64(letters[: len(letters) - (len(letters) % 4 == 1)] + b"==")
 
 
 def quoted_printable(body: bytes) -> bytes:

@@ -50,6 +50,8 @@ PADDING = [
     ("one-too-many", b"YWI==", b"ab"),
     ("pieces-with-their-own", b"YQ==\r\nYmM=\r\nZGVm", b"abcdef"),
     ("letter-left-over", b"YWJjZ", b"abc"),
+    ("letter-left-over-in-a-piece", b"YWJjZ=\r\nZGVm", b"abcdef"),
+    ("letter-left-over-after-pieces", b"YQ==\r\nYmM=\r\nZGVmZ", b"abcdef"),
     ("nothing", b"", b""),
     ("nothing-but-padding", b"====", b""),
 ]
