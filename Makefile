@@ -9,7 +9,7 @@ TEST_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test chaos soak fuzz observe lint format docs clean
+.PHONY: help demo start test chaos soak fuzz observe loadtest lint format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ fuzz: $(VENV)/installed-fuzz ## octets that break what reads octets, looked for 
 observe: $(VENV)/installed-observe ## what an operator sees: Prometheus before a gateway with troubles, drawn
 	@bash tests/observability/install.sh
 	@$(BIN)/python -m tests.observability.observe $(ARGS)
+
+loadtest: $(VENV)/installed build/locust/installed ## sandbox, gateway and locust on this machine: a million messages an hour, for a minute
+	@$(BIN)/python -m loadtest $(ARGS)
 
 lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
@@ -78,6 +81,13 @@ $(VENV)/installed-fuzz: tests/fuzz/requirements.txt $(VENV)/installed-tests
 
 $(VENV)/installed-observe: $(VENV)/installed-tests tests/observability/requirements.txt | $(BIN)/python
 	@$(PIP_INSTALL) tests/observability/requirements.txt
+	@touch $@
+
+# An environment of its own: what locust brings along is nothing the gateway should be tested with.
+build/locust/installed: loadtest/requirements.txt | $(BIN)/python
+	@echo "Installing locust into build/locust"
+	@$(PYTHON) -m venv --clear build/locust
+	@build/locust/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(VENV)/installed-lint: requirements.txt requirements-tracing.txt .ci/requirements.txt | $(BIN)/python
