@@ -1,0 +1,117 @@
+"""`make bench`: what a message costs of CPU, stage by stage and end to end, beside the stored baseline. A minute.
+
+Each figure is a number of units, see tests/bench/unit.py, and the median of a few rounds; compare these, never
+milliseconds of two runs. What has grown by more than the noise is marked.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from rich.console import Console  # noqa: E402
+from rich.progress import Progress  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from tests.bench import end_to_end, figures, stages  # noqa: E402
+from tests.bench.figures import Figure, Row, Samples  # noqa: E402
+from tests.bench.processes import cores, on_core  # noqa: E402
+from tests.bench.unit import Unit  # noqa: E402
+from tests.observability import cost  # noqa: E402
+
+TELLING = "log line and metrics"
+WHOLE = "end to end: persistent connections"
+OBJECTIVE = 0.03  # of what a message costs, for telling of it
+STAGE_SECONDS = 0.02  # of CPU, a sample
+STAGE_ROUNDS = 3  # of the stages, in each round
+STEPS = len(end_to_end.LOADS) + STAGE_ROUNDS * sum(len(kinds) for _, _, kinds in stages.ROWS) + 1  # of a round
+ROUNDS = 3
+BUSY_LOAD = 0.5
+
+
+def measure(rounds: int, scale: float = 1.0, progress: Callable[[], None] = lambda: None) -> Samples:
+    """Measure everything in so many rounds, with this share of the work. Raises Wrong."""
+    core, other_core = cores()
+    samples, unit = Samples(), Unit()
+    with tempfile.TemporaryDirectory() as folder, end_to_end.Servers(Path(folder), core, other_core) as servers:
+        apart = stages.Stages(servers.sandbox.url)
+        for number in range(rounds):
+            for _ in end_to_end.measure(servers, unit, samples, number, scale):
+                progress()
+            with on_core(core):
+                for _ in range(STAGE_ROUNDS):
+                    for _ in stages.measure(apart, unit, samples, STAGE_SECONDS * scale):
+                        progress()
+                    servers.sandbox.clear()
+                before = unit.sample()
+                took = cost.telling_apart() * 1000
+                samples.add(TELLING, took, (before + unit.sample()) / 2)
+                progress()
+        apart.close()
+    return samples
+
+
+def table(rows: Sequence[Row]) -> Table:
+    made = Table("CPU a message", box=None, header_style="bold")
+    for column in ("ms", "units", "baseline", "change", ""):
+        made.add_column(column, justify="right")
+    for row in rows:
+        then = f"{row.then.ratio:.3f}" if row.then else ""
+        change = "new" if row.change is None else f"{row.change:+.0%}"
+        mark = f"more than {row.tolerance:.0%}" if row.has_grown else ""
+        style = "bold red" if row.has_grown else ""
+        made.add_row(row.stage, f"{row.now.ms:.3f}", f"{row.now.ratio:.3f}", then, change, mark, style=style)
+    return made
+
+
+def share_of_telling(found: Mapping[str, Figure]) -> float:
+    """What part of a message's CPU goes into its log line and metrics."""
+    return found[TELLING].ratio / found[WHOLE].ratio
+
+
+def conclusions(samples: Samples, found: Mapping[str, Figure]) -> Iterator[str]:
+    """What stands below the table."""
+    units = samples.unit_ms()
+    low, middle, high = (units[int(share * (len(units) - 1))] for share in (0.1, 0.5, 0.9))
+    yield f"A unit took {middle:.3f} ms, most of the time {low:.3f} to {high:.3f}."
+    share = share_of_telling(found)
+    verdict = "met" if share < OBJECTIVE else "not met"
+    yield f"Log line and metrics are {share:.1%} of a message; the objective, under {OBJECTIVE:.0%}, is {verdict}."
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, and print the table. 1 when a message was lost or, with --strict, when something has grown."""
+    parser = argparse.ArgumentParser("make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"each a third of a minute ({ROUNDS})")
+    parser.add_argument("--write-baseline", action="store_true", help=f"store the figures in {figures.BASELINE.name}")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when something costs more than it may")
+    options = parser.parse_args(arguments)
+    console = Console()
+    if os.getloadavg()[0] > BUSY_LOAD:
+        console.print(f"This machine is busy, {os.getloadavg()[0]:.1f} on average: expect noise.", style="yellow")
+    try:
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("measuring", total=options.rounds * STEPS)
+            samples = measure(options.rounds, progress=lambda: bar.advance(task))
+    except end_to_end.Wrong as problem:
+        console.print(f"No figures: {problem}", style="bold red")
+        return 1
+    found = samples.figures()
+    measured, then = figures.read()
+    rows = figures.compared(found, then)
+    console.print(table(rows))
+    console.print(f"\nThe baseline: {', '.join(measured.values())}.", *conclusions(samples, found), sep="\n")
+    if options.write_baseline:
+        figures.write(found)
+        return 0
+    return 1 if options.strict and any(row.has_grown for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""The benchmark runs, and its baseline has what it measures. How long anything takes is no matter of a test."""
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench import end_to_end, figures
+from tests.bench.figures import TOLERANCE, Figure, Row, Samples
+from tests.bench.load import Load
+from tests.bench.messages import KINDS, TAG, tags
+from tests.submitting import Submitting, message
+
+
+def test_a_round_has_each_figure_of_the_baseline():
+    steps = []
+    samples = bench.measure(1, scale=0.01, progress=lambda: steps.append(1))
+    found = samples.figures()
+    measured, baseline = figures.read()
+    assert found.keys() == baseline.keys(), "run: make bench ARGS=--write-baseline"
+    assert len(steps) == bench.STEPS
+    assert all(figure.ms > 0 and figure.ratio > 0 for figure in (*found.values(), *baseline.values()))
+    assert 0 < bench.share_of_telling(found) < 1
+    assert measured.keys() == figures.here().keys()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_messages_differ_by_their_tag_and_nothing_else(kind):
+    one, other = tags("a", 2)
+    assert len(one) == len(TAG)
+    assert TAG not in kind.raw(one)
+    assert kind.raw(one).replace(one, other) == kind.raw(other)
+    assert b'boundary="' + one in kind.raw(one)
+    assert not set(kind.addresses(one)) & set(kind.addresses(other))
+
+
+def test_what_is_lost_or_doubled_or_refused_is_wrong(sandbox):
+    load = Load("4 KB", 2, connections=1)
+    first, second = (KINDS["4 KB"].addresses(tag) for tag in tags("p", 2))
+
+    def submitted(*sent):
+        with Submitting(sandbox.url) as gateway:
+            for number, recipients in enumerate(sent):
+                assert gateway.send(recipients, message(str(number))).code == 250
+
+    submitted(first, second)
+    end_to_end.check(sandbox, load, "p", {"250": 2})
+    for sent, codes, complaint in (
+        ((first, second), {"250": 1, "451": 1}, "answers"),
+        ((first,), {"250": 2}, "1 are there"),
+        ((first, second, second), {"250": 2}, "3 are there, 2 of them different"),
+    ):
+        sandbox.clear()
+        submitted(*sent)
+        with pytest.raises(end_to_end.Wrong, match=complaint):
+            end_to_end.check(sandbox, load, "p", codes)
+
+
+def test_growth_is_what_is_more_than_the_noise():
+    assert Row("parse: 4 KB", Figure(2.0, 1.01 + TOLERANCE), Figure(1.0, 1.0)).has_grown
+    assert not Row("parse: 4 KB", Figure(2.0, 0.99 + TOLERANCE), Figure(1.0, 1.0)).has_grown
+    assert not Row("end to end: x", Figure(2.0, 1.01 + TOLERANCE), Figure(1.0, 1.0)).has_grown
+    assert not Row("new: x", Figure(2.0, 2.0), None).has_grown
+
+
+@pytest.mark.parametrize(("factor", "strict"), [(1, 0), (2, 1)])
+def test_only_a_strict_run_fails_for_growth(monkeypatch, capsys, factor, strict):
+    samples = Samples()
+    for stage, figure in figures.read()[1].items():
+        samples.add(stage, figure.ms * factor, figure.ms / figure.ratio)
+    monkeypatch.setattr(bench, "measure", lambda rounds, progress: samples)
+    assert bench.main([]) == 0
+    assert bench.main(["--strict"]) == strict
+    assert ("more than" in capsys.readouterr().out) == bool(strict)
+
+
+def test_a_message_lost_gives_no_figures(monkeypatch, capsys):
+    def measure(rounds, progress):
+        raise end_to_end.Wrong("one is lost")
+
+    monkeypatch.setattr(bench, "measure", measure)
+    assert bench.main([]) == 1
+    assert "No figures: one is lost" in capsys.readouterr().out
