@@ -18,6 +18,8 @@ from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
+from smtpgw.stream import Stream
+
 RECEIVE_BYTES = 64 * 1024
 ONE_SEND_BYTES = 64 * 1024  # up to here head and body are put together; above it the copy costs more
 HEAD_BYTES = 64 * 1024
@@ -52,6 +54,22 @@ class Exchange(HTTPConnection):
     def __init__(self, *arguments: Any, connect_seconds: float | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.connect_seconds = connect_seconds
+        self.stream: Stream | None = None
+
+    @property
+    def open_stream(self) -> Stream:
+        """The connection's socket, opened when it is first needed."""
+        if self.stream is None:
+            if self.sock is None:
+                self.connect()
+            self.stream = Stream(self.sock)
+        return self.stream
+
+    def close(self) -> None:
+        if self.stream:
+            self.stream.close()
+            self.stream = None
+        super().close()
 
     def connect(self) -> None:
         times = [seconds for seconds in (self.connect_seconds, self.timeout) if isinstance(seconds, (int, float))]
@@ -64,8 +82,7 @@ class Exchange(HTTPConnection):
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: object) -> None:
         """Send a whole request. `body` is octets, `headers` the fields but Host and Content-Length."""
-        if self.sock is None:
-            self.connect()
+        stream, seconds = self.open_stream, float(self.timeout or 0)
         octets: bytes = body or b""
         lines = [f"{method} {url} HTTP/1.1", f"Host: {self.authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -73,14 +90,11 @@ class Exchange(HTTPConnection):
             lines.append(f"Content-Length: {len(octets)}")
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         assert head.count(b"\n") == len(lines) + 1, "a header of ours has a line end in it"
-        self.sock.settimeout(self.timeout)
         if len(octets) <= ONE_SEND_BYTES:
-            octets = head + octets
+            stream.send(head + octets, seconds)
         else:
-            self.sock.sendall(head)
-        sent = self.sock.send(octets)  # sendall asks the kernel for its buffer size each time
-        if sent < len(octets):
-            self.sock.sendall(memoryview(octets)[sent:])
+            stream.send(head, seconds)
+            stream.send(octets, seconds)
 
     @property
     def authority(self) -> str:
@@ -96,8 +110,7 @@ class Exchange(HTTPConnection):
             received += self.receive(deadline)
         found = quick_head(received)
         if not found:
-            with gevent.Timeout(deadline - monotonic(), TimeoutError("the answer takes too long")):
-                return self.standard(received)
+            return self.standard(received, deadline)
         status, fields, length, start = found
         data = received[start:]
         while len(data) < length:
@@ -107,16 +120,14 @@ class Exchange(HTTPConnection):
         return Received(status, fields, data[:length])
 
     def receive(self, deadline: float) -> bytes:
-        self.sock.settimeout(max(deadline - monotonic(), 0.001))
-        octets: bytes = self.sock.recv(RECEIVE_BYTES)
-        return octets or self.broken_off()
+        return octets_of(self.open_stream, RECEIVE_BYTES, deadline) or self.broken_off()
 
     def broken_off(self) -> NoReturn:
         raise ProtocolError("the server closed the connection within its answer")
 
-    def standard(self, received: bytes) -> Received:
+    def standard(self, received: bytes, deadline: float) -> Received:
         """Read an answer that begins with what has been received, by the standard library."""
-        answer = http.client.HTTPResponse(Again(received, self.sock))  # type: ignore[arg-type]  # makefile is all it needs
+        answer = http.client.HTTPResponse(Again(received, self.open_stream, deadline))  # type: ignore[arg-type]  # makefile is all it needs
         try:
             answer.begin()
             data = answer.read()
@@ -128,32 +139,43 @@ class Exchange(HTTPConnection):
 
 
 class Again:
-    """A socket whose first octets have been received before."""
+    """As a socket, for the standard library: one whose first octets have been received before."""
 
-    def __init__(self, received: bytes, sock: Any) -> None:
-        self.received = received
-        self.sock = sock
+    def __init__(self, before: bytes, stream: Stream, deadline: float) -> None:
+        self.raw = Raw(before, stream, deadline)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(Raw(self.received, self.sock))
+        return io.BufferedReader(self.raw)
 
 
 class Raw(io.RawIOBase):
-    """Octets received before, then those of a socket."""
+    """Octets received before, then those of a stream."""
 
-    def __init__(self, received: bytes, sock: Any) -> None:
-        self.received = received
-        self.sock = sock
+    def __init__(self, before: bytes, stream: Stream, deadline: float) -> None:
+        self.before = before
+        self.stream = stream
+        self.deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, room: Any) -> int:
-        if not self.received:
-            return int(self.sock.recv_into(room))
-        piece, self.received = self.received[: len(room)], self.received[len(room) :]
+        piece = self.before[: len(room)] or octets_of(self.stream, len(room), self.deadline)
+        self.before = self.before[len(room) :]
         room[: len(piece)] = piece
         return len(piece)
+
+
+def octets_of(stream: Stream, most_bytes: int, deadline: float) -> bytes:
+    """The next octets of an answer, b"" at the end.
+
+    Raises:
+        OSError: TimeoutError after the deadline.
+    """
+    octets = stream.receive(most_bytes, deadline - monotonic())
+    if octets is None:
+        raise TimeoutError("the answer takes too long")
+    return octets
 
 
 def quick_head(received: bytes) -> tuple[int, dict[str, str], int, int] | None:

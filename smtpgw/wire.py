@@ -1,22 +1,19 @@
-"""The client's socket, and only it: lines, message data, TLS, each with its limit and its deadline.
+"""What the client's stream carries, and only that: lines, message data, TLS, each with its limit and its deadline.
 
 Whatever keeps a read from succeeding leaves as an exception, so that no command ever checks for a lost connection:
 `Refused` where there is still somebody to be told (line too long, message too big, idle, draining), `ConnectionLost`
-where there is not. `wire` owns whichever socket is current, plain or TLS, and closes it; it never shuts one down to
-wake a reader, since `SSLSocket.shutdown` would let later bytes leave in clear.
+where there is not.
 """
 
-import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
-
-import gevent
 
 from smtpgw import metrics, replies
 from smtpgw.limits import Hold
 from smtpgw.replies import Refused
 from smtpgw.settings import Settings
+from smtpgw.stream import Stream
 
 SLICE_SECONDS = 5.0  # how often a waiting session looks whether the worker drains
 SEND_SECONDS = 60.0  # a client that does not read its replies is gone
@@ -32,10 +29,10 @@ class ConnectionLost(Exception):
 class Wire:
     """One connection with a client."""
 
-    __slots__ = ("_began", "_buffer", "_out", "_searched", "_settings", "_socket", "_stopping")
+    __slots__ = ("_began", "_buffer", "_out", "_searched", "_settings", "_stopping", "_stream")
 
-    def __init__(self, sock: socket.socket, settings: Settings, stopping: Callable[[], bool]) -> None:
-        self._socket = sock
+    def __init__(self, stream: Stream, settings: Settings, stopping: Callable[[], bool]) -> None:
+        self._stream = stream
         self._settings = settings
         self._stopping = stopping  # whether the worker takes no more messages
         self._began = monotonic()
@@ -58,10 +55,7 @@ class Wire:
             return
         octets, self._out = bytes(self._out), bytearray()
         try:
-            self._socket.settimeout(SEND_SECONDS)
-            sent = self._socket.send(octets)  # a reply fits; sendall asks the kernel for its buffer size each time
-            if sent < len(octets):
-                self._socket.sendall(octets[sent:])
+            self._stream.send(octets, SEND_SECONDS)
         except OSError as problem:
             raise ConnectionLost(f"sending: {problem}") from problem
 
@@ -176,13 +170,10 @@ class Wire:
     def _receive(self, seconds: float, most_bytes: int = RECEIVE_BYTES) -> bytes | None:
         """Some octets, or None when none came in time."""
         try:
-            self._socket.settimeout(max(seconds, 0.001))
-            chunk = self._socket.recv(most_bytes)
-        except TimeoutError:
-            return None
+            chunk = self._stream.receive(most_bytes, seconds)
         except OSError as problem:
             raise ConnectionLost(f"receiving: {problem}") from problem
-        if not chunk:
+        if chunk == b"":
             raise ConnectionLost("closed by the client")
         return chunk
 
@@ -194,14 +185,11 @@ class Wire:
     def client_has_gone(self) -> bool:
         """Whether the client has hung up while its message was being submitted (RFC 1047)."""
         try:
-            self._socket.settimeout(0)
-            chunk = self._socket.recv(RECEIVE_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, TimeoutError):
-            return False
+            chunk = self._stream.receive_now(RECEIVE_BYTES)
         except OSError:
             return True
-        self._buffer += chunk
-        return not chunk
+        self._buffer += chunk or b""
+        return chunk == b""
 
     # --- TLS
 
@@ -212,29 +200,22 @@ class Wire:
             ConnectionLost: when it fails or takes too long.
         """
         self.flush()
-        self._socket.settimeout(None)
         try:
-            with gevent.Timeout(self._settings.handshake_timeout_seconds, TimeoutError("TLS handshake took too long")):
-                self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
-                self._socket.do_handshake()
+            version = self._stream.start_tls(context, self._settings.handshake_timeout_seconds)
         except OSError as problem:
-            metrics.TLS_HANDSHAKES.labels("failed").inc()
+            metrics.TLS_HANDSHAKES.count("failed")
             raise ConnectionLost(f"TLS handshake: {problem}") from problem
-        version = self._socket.version() or "unknown"
-        metrics.TLS_HANDSHAKES.labels(version).inc()
+        metrics.TLS_HANDSHAKES.count(version)
         return version
 
     def close(self) -> None:
         """Send what is written, end TLS cleanly where the client still listens, and close."""
         try:
             self.flush()
-            if isinstance(self._socket, ssl.SSLSocket):
-                self._socket.settimeout(0)  # our close_notify goes out, and we do not wait for the client's
-                self._socket.unwrap()
-        except (ConnectionLost, OSError, ValueError):
-            return  # there is nobody left to close cleanly for
+        except ConnectionLost:
+            return  # there is nobody left to tell
         finally:
-            self._socket.close()
+            self._stream.close()
 
 
 def unstuffed(data: bytes) -> bytes:

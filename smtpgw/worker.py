@@ -152,10 +152,11 @@ class GatewayWorker(GeventWorker):
         from smtpgw.envelope import Peer
         from smtpgw.gateway import Doorway
         from smtpgw.session import Session
+        from smtpgw.stream import Stream
         from smtpgw.wire import ConnectionLost, Wire
 
         peer = Peer.of(*addr[:2])
-        wire = Wire(client, self.settings, self.stopping)
+        wire = Wire(Stream(client), self.settings, self.stopping)
         tls_first = listener == "smtps"
         try:
             if self.settings.proxy_protocol and listener != "internal":

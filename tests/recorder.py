@@ -17,6 +17,7 @@ from smtpgw.replies import Refused, Reply
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.session import Session
 from smtpgw.settings import Settings
+from smtpgw.stream import Stream
 from smtpgw.tls import Certificate
 from smtpgw.wire import Wire
 from tests.gateway import PASSWORD, USERNAME
@@ -83,7 +84,7 @@ class InProcess:
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(PATIENCE_SECONDS)
         self.settings = using or settings()
-        wire = Wire(theirs, self.settings, lambda: False)
+        wire = Wire(Stream(theirs), self.settings, lambda: False)
         room = Room(self.settings.max_bytes_in_flight)
         self.session = Session(wire, Peer("192.0.2.1", 1), self.gateway, self.settings, certificate(), room)
         self.room = room

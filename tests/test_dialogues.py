@@ -16,6 +16,7 @@ from smtpgw.replies import Reply
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.session import Session
 from smtpgw.settings import Settings
+from smtpgw.stream import Stream
 from smtpgw.tls import Certificate
 from smtpgw.wire import Wire
 from tests import gateway as real
@@ -69,7 +70,7 @@ def memory(sandbox: Sandbox, pair: tuple[Path, Path]) -> Iterator[Callable[[Tran
         room = Room(settings.max_bytes_in_flight)
         room.held = int(transcript.directives.get("room_taken", 0))
         ours, theirs = socket.socketpair()
-        wire = Wire(theirs, settings, lambda: False)
+        wire = Wire(Stream(theirs), settings, lambda: False)
         session = Session(wire, Peer("127.0.0.1", 1), gateway, settings, Certificate(cert, key), room)
         running.append(gevent.spawn(session.run))
         with Player(ours, real.trusting(cert), sandbox, bytewise=bytewise) as player:

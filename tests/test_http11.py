@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import gevent
 import pytest
@@ -36,7 +37,7 @@ def connected(octets: bytes, *, leave_open: bool = False, step: int = 1 << 20) -
 
 def outcome(exchange: Exchange, *, quick: bool) -> tuple[int, dict[str, str], bytes] | str:
     try:
-        answer = exchange.getresponse() if quick else exchange.standard(b"")
+        answer = exchange.getresponse() if quick else exchange.standard(b"", monotonic() + 5)
     except (HTTPError, OSError) as problem:
         return type(problem).__name__
     finally:

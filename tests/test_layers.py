@@ -13,7 +13,7 @@ LAYERS = [
     "settings readers envelope smtpgw",
     "replies masking outlet logs",
     "metrics tally shares tracing mappings",
-    "bugs limits sasl grammar proxy tls mime http11 transport terminal sandbox diary scrape web",
+    "bugs limits sasl grammar proxy tls mime stream http11 transport terminal sandbox diary scrape web",
     "wire message cakemail",
     "dialects accounts throttle breaker",
     "translation memory",
@@ -30,6 +30,7 @@ BESIDE = {
     "logs": {"masking", "outlet", "replies"},
     "metrics": {"tally", "shares"},
     "transport": {"http11"},
+    "http11": {"stream"},
     "limits": {"metrics"},
     "gunicorn_conf": {"worker"},
 }

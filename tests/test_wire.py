@@ -1,6 +1,6 @@
 """The client's socket: lines and message data however they are cut, limits at n and n + 1, deadlines, hanging up.
 
-Most of it over `Chunks`, a socket whose client sends given pieces at given times of a clock that only it moves; what
+Most of it over `Chunks`, a stream whose client sends given pieces at given times of a clock that only it moves; what
 the kernel and TLS do is over a pair of real sockets.
 """
 
@@ -22,6 +22,7 @@ from smtpgw.limits import Room
 from smtpgw.replies import Refused, Reply
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.settings import Settings
+from smtpgw.stream import Stream
 from smtpgw.tls import make_context
 from smtpgw.wire import ConnectionLost, Wire
 from tests.gateway import trusting
@@ -40,35 +41,26 @@ class Clock:
 
 
 class Chunks:
-    """A socket that receives pieces, each some seconds after the last, and then waits for ever."""
+    """A stream that receives pieces, each some seconds after the last, and then waits for ever."""
 
-    def __init__(self, clock: Clock, pieces: Iterable[tuple[float, bytes]], most_at_a_time: int = 2**20) -> None:
+    def __init__(self, clock: Clock, pieces: Iterable[tuple[float, bytes]]) -> None:
         self.clock = clock
         self.pieces = deque(pieces)
-        self.most_at_a_time = most_at_a_time
         self.sent: list[bytes] = []
-        self.timeout = 0.0
         self.closed = False
 
-    def settimeout(self, seconds: float) -> None:
-        self.timeout = seconds
-
-    def recv(self, most: int) -> bytes:
+    def receive(self, most: int, seconds: float) -> bytes | None:
         wait, piece = self.pieces.popleft() if self.pieces else (math.inf, b"")
-        if wait > self.timeout:
-            self.pieces.appendleft((wait - self.timeout, piece))
-            self.clock.now += self.timeout
-            raise TimeoutError
+        if wait > seconds:
+            self.pieces.appendleft((wait - seconds, piece))
+            self.clock.now += max(seconds, 0.001)
+            return None
         self.clock.now += wait
         if len(piece) > most:
             self.pieces.appendleft((0.0, piece[most:]))
         return piece[:most]
 
-    def send(self, octets: bytes) -> int:
-        self.sent.append(octets[: self.most_at_a_time])
-        return len(self.sent[-1])
-
-    def sendall(self, octets: bytes) -> None:
+    def send(self, octets: bytes, seconds: float) -> None:
         self.sent.append(octets)
 
     def close(self) -> None:
@@ -81,10 +73,10 @@ class Scene:
     def __init__(self, *pieces: bytes | tuple[float, bytes], stopping: Callable[[], bool] = bool, **changes) -> None:
         self.clock = Clock()
         timed = [piece if isinstance(piece, tuple) else (0.0, piece) for piece in pieces]
-        self.socket = Chunks(self.clock, timed)
+        self.stream = Chunks(self.clock, timed)
         with pytest.MonkeyPatch.context() as patch:  # the wire notes when it began
             patch.setattr(wire, "monotonic", self.clock)
-            self.wire = Wire(self.socket, dataclasses.replace(SETTINGS, **changes), stopping)
+            self.wire = Wire(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
         self.room = Room(changes.get("max_bytes_in_flight", ROOM_BYTES))
 
     def line(self, **how: bool) -> bytes:
@@ -290,7 +282,7 @@ def test_a_message_that_is_far_too_big_is_read_to_its_end_and_holds_no_room_mean
 
     scene = Scene(max_message_bytes=2048)
     pieces = watched()
-    scene.socket.recv = lambda most: next(pieces)[1]
+    scene.stream.receive = lambda most, seconds: next(pieces)[1]
     assert scene.refusal(scene.data) == replies.MESSAGE_TOO_BIG.filled(limit=2048)
     assert max(held) <= 2048 * wire.STUFFED + 1002
     assert set(held[4:]) == {0}
@@ -363,11 +355,11 @@ def test_the_replies_to_a_pipelined_group_go_out_together():  # RFC 2920 §3.2
     for n in range(4):
         scene.line()
         scene.wire.write(b"%d\r\n" % n)
-    assert scene.socket.sent == [b"0\r\n1\r\n2\r\n"]
+    assert scene.stream.sent == [b"0\r\n1\r\n2\r\n"]
     scene.wire.flush()
-    assert scene.socket.sent == [b"0\r\n1\r\n2\r\n", b"3\r\n"]
+    assert scene.stream.sent == [b"0\r\n1\r\n2\r\n", b"3\r\n"]
     scene.wire.flush()
-    assert len(scene.socket.sent) == 2
+    assert len(scene.stream.sent) == 2
 
 
 def test_half_a_command_does_not_hold_back_the_replies():
@@ -375,7 +367,7 @@ def test_half_a_command_does_not_hold_back_the_replies():
     scene.line()
     scene.wire.write(b"0\r\n")
     assert scene.line() == b"RCPT"
-    assert scene.socket.sent == [b"0\r\n"]
+    assert scene.stream.sent == [b"0\r\n"]
 
 
 def test_what_was_said_goes_out_before_data_is_read():
@@ -383,23 +375,15 @@ def test_what_was_said_goes_out_before_data_is_read():
     scene.line()
     scene.wire.write(b"354\r\n")
     scene.data()
-    assert scene.socket.sent == [b"354\r\n"]
-
-
-def test_a_reply_goes_out_whole_where_the_kernel_takes_it_in_parts():
-    scene = Scene()
-    scene.socket.most_at_a_time = 3
-    scene.wire.write(b"250 2.0.0 Ok\r\n")
-    scene.wire.flush()
-    assert b"".join(scene.socket.sent) == b"250 2.0.0 Ok\r\n"
+    assert scene.stream.sent == [b"354\r\n"]
 
 
 def test_what_was_said_goes_out_before_the_connection_is_closed():
     scene = Scene()
     scene.wire.write(b"221 2.0.0 Bye\r\n")
     scene.wire.close()
-    assert scene.socket.sent == [b"221 2.0.0 Bye\r\n"]
-    assert scene.socket.closed
+    assert scene.stream.sent == [b"221 2.0.0 Bye\r\n"]
+    assert scene.stream.closed
 
 
 # --- Real sockets
@@ -418,7 +402,7 @@ class Line:
     def __init__(self, contexts, *, encrypted: bool) -> None:
         ours, self.client = socket.socketpair()
         self.client.settimeout(10)
-        self.wire = Wire(ours, SETTINGS, lambda: False)
+        self.wire = Wire(Stream(ours), SETTINGS, lambda: False)
         if encrypted:
             serving, trusted = contexts
             handshake = gevent.spawn(self.wire.start_tls, serving)
@@ -463,7 +447,7 @@ def test_a_client_whose_connection_was_reset_has_gone(contexts):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         gevent.sleep(0.05)
-        found = Wire(ours, SETTINGS, lambda: False)
+        found = Wire(Stream(ours), SETTINGS, lambda: False)
         assert found.client_has_gone()
         with pytest.raises(ConnectionLost):
             found.read_line()
@@ -510,7 +494,7 @@ def test_closing_a_connection_that_the_client_has_closed(line):
 
 def handshake(octets: bytes | None, seconds: float, contexts) -> ConnectionLost:
     ours, client = socket.socketpair()
-    found = Wire(ours, dataclasses.replace(SETTINGS, handshake_timeout_seconds=seconds), lambda: False)
+    found = Wire(Stream(ours), dataclasses.replace(SETTINGS, handshake_timeout_seconds=seconds), lambda: False)
     if octets is None:
         client.close()
     else:
@@ -540,7 +524,7 @@ def test_a_client_that_leaves_instead_of_shaking_hands(contexts):
 
 def test_the_reply_to_starttls_goes_out_before_the_handshake(contexts):
     ours, client = socket.socketpair()
-    found = Wire(ours, SETTINGS, lambda: False)
+    found = Wire(Stream(ours), SETTINGS, lambda: False)
     found.write(b"220 2.0.0 Ready to start TLS\r\n")
     shaking = gevent.spawn(found.start_tls, contexts[0])
     client.settimeout(10)
@@ -553,8 +537,8 @@ def test_the_reply_to_starttls_goes_out_before_the_handshake(contexts):
 
 def test_a_handshake_leaves_no_socket_behind_that_could_speak_in_clear(contexts):
     line = Line(contexts, encrypted=True)
-    assert isinstance(line.wire._socket, ssl.SSLSocket)
+    assert isinstance(line.wire._stream._socket, ssl.SSLSocket)
     line.wire.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        line.wire._socket.send(b"in clear")
+        line.wire._stream._socket.send(b"in clear")
     line.client.close()

@@ -1,0 +1,151 @@
+"""A socket with deadlines: what comes, what does not come in time, and what the kernel takes in parts."""
+
+import socket
+import ssl
+from time import monotonic
+
+import gevent
+import pytest
+
+from smtpgw.sandbox.certificate import write_pair
+from smtpgw.stream import DEADLINES, LOOK_SECONDS, Deadlines, Stream
+from smtpgw.tls import make_context
+from tests.gateway import trusting
+
+LONG_SECONDS = 30.0
+MEGABYTES = b"0123456789abcdef" * 2**17
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory):
+    """A server's context, and a client's that trusts it."""
+    cert, key = map(str, write_pair(tmp_path_factory.mktemp("certificate")))
+    return make_context(cert, key), trusting(cert)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def ends(request, contexts):
+    """A stream, and the socket at its other end."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(LONG_SECONDS)
+    stream = Stream(ours)
+    if request.param:
+        shaking = gevent.spawn(stream.start_tls, contexts[0], LONG_SECONDS)
+        theirs = contexts[1].wrap_socket(theirs, server_hostname="localhost")
+        assert shaking.get(timeout=LONG_SECONDS) == "TLSv1.3"
+    yield stream, theirs
+    stream.close()
+    theirs.close()
+
+
+def test_what_has_come_is_received_at_once(ends):
+    stream, theirs = ends
+    theirs.sendall(b"EHLO")
+    gevent.sleep(0.05)
+    assert stream.receive(100, 0) == b"EHLO"
+    assert stream.receive(100, 0) is None
+
+
+def test_what_comes_later_is_waited_for(ends):
+    stream, theirs = ends
+    gevent.spawn_later(0.1, theirs.sendall, b"EHLO")
+    assert stream.receive(100, LONG_SECONDS) == b"EHLO"
+    assert not DEADLINES.ends
+
+
+def test_a_wait_ends_when_its_time_is_up(ends):
+    stream, _ = ends
+    began = monotonic()
+    assert stream.receive(100, 0.1) is None
+    assert monotonic() - began >= 0.1
+    assert not DEADLINES.ends
+
+
+def test_a_wait_may_be_taken_up_again(ends):
+    stream, theirs = ends
+    stream.send(b"220", LONG_SECONDS)
+    assert stream.receive(100, 0.1) is None
+    theirs.sendall(b"EHLO")
+    assert stream.receive(100, LONG_SECONDS) == b"EHLO"
+
+
+def test_the_other_side_closes(ends):
+    stream, theirs = ends
+    theirs.close()
+    assert stream.receive(100, LONG_SECONDS) == b""
+
+
+def test_an_answer_that_was_sent_too_early_is_not_waited_for(ends):
+    """Of a TLS record that is read in two parts, the kernel has nothing to tell of the second."""
+    stream, theirs = ends
+    theirs.sendall(b"MAIL\r\nRCPT\r\n")
+    assert stream.receive(6, LONG_SECONDS) == b"MAIL\r\n"
+    stream.send(b"250\r\n", LONG_SECONDS)
+    assert stream.receive(6, LONG_SECONDS) == b"RCPT\r\n"
+
+
+def test_all_is_sent_where_the_kernel_takes_it_in_parts(ends):
+    stream, theirs = ends
+    sending = gevent.spawn(stream.send, MEGABYTES, LONG_SECONDS)
+    received = bytearray()
+    while len(received) < len(MEGABYTES):
+        received += theirs.recv(2**16)
+    sending.get(timeout=LONG_SECONDS)
+    assert received == MEGABYTES
+    theirs.sendall(b"250")
+    assert stream.receive(100, LONG_SECONDS) == b"250"
+
+
+def test_nobody_reads(ends):
+    stream, _ = ends
+    with pytest.raises(TimeoutError):
+        stream.send(MEGABYTES, 0.1)
+
+
+def test_what_is_sent_to_nobody(ends):
+    stream, theirs = ends
+    theirs.close()
+
+    def send_on() -> None:
+        for _ in range(100):
+            stream.send(MEGABYTES[:1000], LONG_SECONDS)
+
+    with pytest.raises(OSError, match=r"Broken pipe|reset|EOF|protocol is shutdown"):
+        send_on()
+
+
+def test_a_time_that_is_up_for_an_event_that_has_come_after_all():
+    """The look and the event may come in the same turn of the loop; the next wait must not pay for it."""
+    ours, theirs = socket.socketpair()
+    watcher = gevent.get_hub().loop.io(ours.fileno(), 1)
+    deadlines = Deadlines()
+    waiting = gevent.spawn(deadlines.wait, watcher, monotonic() + LONG_SECONDS)
+    gevent.sleep(0)
+    deadlines.ends[watcher] = 0.0  # so that the look throws, before the wait's end
+    gevent.sleep(2 * LOOK_SECONDS)
+    assert not waiting.ready()
+    theirs.sendall(b"x")
+    assert waiting.get(timeout=LONG_SECONDS)
+    watcher.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_handshake_that_stops_in_the_middle(contexts):
+    ours, theirs = socket.socketpair()
+    stream = Stream(ours)
+    theirs.sendall(b"\x16\x03\x01\x02\x00\x01")
+    with pytest.raises(TimeoutError):
+        stream.start_tls(contexts[0], 0.1)
+    stream.close()
+    theirs.close()
+
+
+def test_a_handshake_that_fails(contexts):
+    ours, theirs = socket.socketpair()
+    stream = Stream(ours)
+    theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    with pytest.raises(ssl.SSLError):
+        stream.start_tls(contexts[0], LONG_SECONDS)
+    stream.close()
+    theirs.close()
