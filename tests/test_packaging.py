@@ -182,7 +182,7 @@ def test_ci_fails_when_pytest_does_not_run(tmp_path):
 
 def test_the_workflow_runs_what_a_developer_runs():
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
-    assert re.findall(r"- run: (.+)", workflow) == ["bash .ci/run", "bash .ci/image"]
+    assert re.findall(r"- run: (.+)", workflow) == ["bash .ci/run", "bash .ci/image", "bash .ci/chart"]
     uses = re.findall(r"uses: (.+)", workflow)
     assert uses
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in uses)
