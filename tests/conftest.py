@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()  # as in a worker: sessions that tests run in this process take turns like there
 
 import os  # noqa: E402
+import signal  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
@@ -17,6 +18,10 @@ from tests.sandbox import Sandbox  # noqa: E402
 for name in list(os.environ):
     if name.lower().endswith("_proxy"):
         del os.environ[name]
+
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start, and then interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

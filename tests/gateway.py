@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from smtpgw.sandbox.certificate import write_pair
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
@@ -22,20 +22,6 @@ STOP_SECONDS = 30
 
 USERNAME, PASSWORD = "demo@cakemail.example", "demo-password"
 SENDER = "sender@cakemail.example"
-
-
-def free_ports(number: int) -> list[int]:
-    """As many different ports of the loopback address that nobody listens on."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    return free_ports(1)[0]
 
 
 def trusting(cert: str) -> ssl.SSLContext:

@@ -1,6 +1,5 @@
 """The sandbox as a process of its own, for tests: started on a free port, steered through its controls."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -10,15 +9,11 @@ from typing import Any, Self
 
 import requests
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
 STOP_SECONDS = 10
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Sandbox:

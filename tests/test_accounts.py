@@ -36,7 +36,8 @@ from smtpgw.sandbox.accounts import (
     SUB_ACCOUNT_SENDER,
     UNCONFIRMED_SENDER,
 )
-from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway, free_port
+from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway
+from tests.ports import free_port
 from tests.raw_api import TOKEN, USUAL, RawApi, Request, http
 from tests.recorder import settings
 from tests.sandbox import Sandbox

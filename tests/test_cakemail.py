@@ -30,7 +30,7 @@ from smtpgw.cakemail import (
 )
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.transport import Answer
-from tests.gateway import free_port
+from tests.ports import free_port
 from tests.raw_api import QUEUED, RawApi, Request, http
 from tests.recorder import settings
 

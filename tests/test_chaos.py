@@ -10,8 +10,9 @@ import pytest
 
 from tests.chaos.campaign import Campaign, compared
 from tests.chaos.ledger import VARIABLES, chaos
-from tests.gateway import Gateway, free_port
+from tests.gateway import Gateway
 from tests.line import Line, log_lines, metric
+from tests.ports import free_port
 from tests.sandbox import Sandbox
 
 PATIENCE_SECONDS = 30

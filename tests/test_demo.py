@@ -21,7 +21,7 @@ from smtpgw.demo.inbox import Inbox, answers
 from smtpgw.demo.sample import sample_message
 from smtpgw.sandbox.accounts import DEMO, SENDER
 from smtpgw.terminal import is_colourful, shortened
-from tests.gateway import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 60  # for anything that is waited for

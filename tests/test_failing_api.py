@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from smtpgw.sandbox.certificate import write_pair
-from tests.gateway import SENDER, Gateway, free_port
+from tests.gateway import SENDER, Gateway
 from tests.line import metric
+from tests.ports import free_port
 from tests.raw_api import RawApi
 from tests.sandbox import Sandbox
 

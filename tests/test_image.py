@@ -14,7 +14,8 @@ import pytest
 
 from smtpgw.sandbox.certificate import write_pair
 from tests.container import AS_ROOT, ROOT, Container, Image, instructions, remove, why_not
-from tests.gateway import PASSWORD, SENDER, USERNAME, free_port, trusting
+from tests.gateway import PASSWORD, SENDER, USERNAME, trusting
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)  # the packages are installed for the first test
 needs_containers = pytest.mark.skipif(bool(why_not()), reason=f"no containers here: {why_not()}")

@@ -19,7 +19,8 @@ from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import DEMO
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.sandbox.server import main
-from tests.sandbox import ROOT, Sandbox, free_port
+from tests.ports import free_port
+from tests.sandbox import ROOT, Sandbox
 
 MODULE = [sys.executable, "-m", "smtpgw.sandbox.server"]
 

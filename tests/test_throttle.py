@@ -19,8 +19,9 @@ from smtpgw.replies import Refused
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.settings import Settings
 from smtpgw.throttle import ACCEPTED_SECONDS, MOST_REMEMBERED, RECHECK_SECONDS, Throttle
-from tests.gateway import PASSWORD, USERNAME, Gateway, free_port
+from tests.gateway import PASSWORD, USERNAME, Gateway
 from tests.line import PATIENCE_SECONDS, Line, log_lines, metric
+from tests.ports import free_port
 from tests.sandbox import Sandbox
 
 ATTACKER, OWNER = "203.0.113.7", "198.51.100.1"

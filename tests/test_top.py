@@ -15,7 +15,8 @@ import pytest
 
 from smtpgw import top
 from smtpgw.scrape import Interval, Scrape
-from tests.gateway import ROOT, SENDER, USERNAME, free_port
+from tests.gateway import ROOT, SENDER, USERNAME
+from tests.ports import free_port
 
 
 def run(*arguments: str, columns: int = 160) -> subprocess.CompletedProcess:

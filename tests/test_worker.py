@@ -19,7 +19,8 @@ from gevent import monkey
 
 from smtpgw.gateway import LARGE_BYTES, off_the_loop
 from smtpgw.settings import Settings, SettingsError
-from tests.gateway import ROOT, SENDER, Gateway, free_port
+from tests.gateway import ROOT, SENDER, Gateway
+from tests.ports import free_port
 from tests.sandbox import Sandbox
 
 MESSAGE = f"From: {SENDER}\r\nSubject: Worker\r\n\r\nx\r\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.gateway import ROOT, Gateway
-from tests.sandbox import Sandbox, free_port
+from tests.ports import free_port
+from tests.sandbox import Sandbox
 
 PROGRAMS = ROOT / "build/locust/bin"
 pytestmark = pytest.mark.skipif(

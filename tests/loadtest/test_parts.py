@@ -17,7 +17,8 @@ from _overhead import GatewayMetrics, quantile
 
 from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway
 from tests.loadtest import LOADTEST, options
-from tests.sandbox import Sandbox, free_port
+from tests.ports import free_port
+from tests.sandbox import Sandbox
 
 KINDS = [TRANSACTIONAL, CAMPAIGN]
 
