@@ -1,56 +1,66 @@
-"""`helm upgrade` under load: three pods, as the chart has them, are replaced, and no message is lost or doubled."""
+"""`helm upgrade` under load: no message is lost or doubled, and nobody is sent to a pod that has gone."""
 
+import json
+import pickle
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
-import gevent
 import pytest
 
-from tests.chaos.campaign import Campaign, compared
-from tests.chart.cluster import HAPROXY, Cluster
-from tests.chart.rendering import of_kind, with_changes
-from tests.container import why_not
-from tests.gateway import trusting
+from tests.chart.cluster import HAPROXY
+from tests.chart.rollout import PODS, TOTAL
+from tests.container import Image, why_not
+from tests.gateway import ROOT
 
-RATE, SECONDS, CONNECTIONS = 20, 115, 24  # the rollout takes 3 · (start + 15) + 25 + drain
 LACKING = why_not() or ("" if HAPROXY else "no haproxy")
+needs_a_cluster = pytest.mark.skipif(bool(LACKING), reason=f"no cluster here: {LACKING}")
 
 
-@pytest.fixture
-def found():
-    """The chart as it comes, but for what is this machine's: a name, and the load balancer's network."""
-    return with_changes(hostname="localhost", proxyProtocol={"trustedCIDRs": ["127.0.0.0/8"]})
+class Rollout:
+    """A rolling update under way. What it says of errors goes to the test run's own standard error."""
+
+    def __init__(self, image: Image, folder: Path) -> None:
+        self.said = folder / "rollout.json"
+        with self.said.open("wb") as out:
+            command = [sys.executable, "-m", "tests.chart.rollout", str(folder)]
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=out, start_new_session=True
+            )  # a Ctrl-C is for pytest, which ends it in its way
+        assert self.process.stdin
+        with self.process.stdin as stdin:
+            pickle.dump(image, stdin)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
 
 
-def helm_test(found, cluster: Cluster) -> None:
-    script, _, hostname = of_kind("Pod", found)["spec"]["containers"][0]["args"]
-    script = script.replace("/etc/smtpgw/ca/ca.crt", str(cluster.cert))
-    run = [sys.executable, "-c", script, f"127.0.0.1:{cluster.internal}", hostname]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="session")
+def rollout(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
+    rollout = Rollout(image, tmp_path_factory.mktemp("rollout"))
+    yield rollout
+    rollout.stop()
 
 
-@pytest.mark.skipif(bool(LACKING), reason=f"no cluster here: {LACKING}")
+@needs_a_cluster
+def test_it_begins_and_goes_on_beside_other_tests(rollout: Rollout):
+    assert rollout.process.poll() is None
+
+
+@needs_a_cluster
+@pytest.mark.last
 @pytest.mark.timeout(400)
-def test_a_rolling_update_loses_and_doubles_nothing(found, image, sandbox, tmp_path):
-    with Cluster(found, image, tmp_path, sandbox.url, nodes=6) as cluster:
-        for _ in range(3):
-            cluster.start_pod()
-        cluster.wait_until_balanced()
-        helm_test(found, cluster)
-        total = RATE * SECONDS
-        campaign = Campaign(cluster.smtp, trusting(str(cluster.cert)), total, CONNECTIONS, rate=RATE)
-        sending = gevent.spawn(campaign.run)
-        statuses = cluster.roll_out()
-        assert len(campaign.heard) < total, "the load ended before the rollout"
-        sending.get()
-        helm_test(found, cluster)
-        drained = [pod.container.log.read_text() for pod in cluster.pods[:3]]
-    assert statuses == [0, 0, 0]
-    assert all('"cut":0' in log for log in drained)
-    assert {heard.code for heard in campaign.heard.values()} == {250}
-    assert len(campaign.heard) == total
+def test_a_rolling_update_loses_and_doubles_nothing(rollout: Rollout):
+    assert rollout.process.wait() == 0
+    said = json.loads(rollout.said.read_text())
+    assert said["helm test"] == ["", ""]
+    assert said["exit statuses"] == [0] * PODS
+    assert [line["cut"] for line in said["drained"]] == [0] * PODS
+    assert said["heard when all were replaced"] < TOTAL, "the load ended before the rollout"
+    assert Counter(said["answers"]) == {250: TOTAL}
     # Whoever connected was served: nobody was sent to a pod that had gone.
-    assert {what: n for what, n in campaign.not_sent.items() if what.startswith("connecting")} == {}
-    for row in compared(campaign, sandbox):
-        assert row.wrong == [], row
+    assert {what: n for what, n in said["not sent at first"].items() if what.startswith("connecting")} == {}
+    assert said["wrong"] == []
