@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 MESSAGES, OVERHEAD = "DATA→reply", "overhead"  # as locust's tables name them
 PERCENTILES = {"50%": "p50", "95%": "p95", "99%": "p99"}
+MILLION_AN_HOUR = 1_000_000 / 3600  # a second
 WINDOW_SECONDS = 10  # locust's: each percentile is of so long before
 
 Rows = list[dict[str, str]]
@@ -57,6 +58,7 @@ def main(source: Path, picture: Path) -> None:
     pyplot.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "loadtest", "font.family": "sans-serif"}
     figure, (rate, latency) = pyplot.subplots(2, 1, sharex=True, figsize=(9, 6), layout="constrained")
     draw(rate, rates(lines[MESSAGES]), began, "accepted")
+    rate.axhline(MILLION_AN_HOUR, label="a million an hour", linestyle="--", linewidth=1, color="gray")
     rate.set_ylabel("messages a second")
     for percentile, name in PERCENTILES.items():
         draw(latency, latencies(lines[MESSAGES], percentile), began, f"{MESSAGES}, {name}")
@@ -66,7 +68,7 @@ def main(source: Path, picture: Path) -> None:
     for axis in (rate, latency):
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right" if axis is rate else "upper right")
+        axis.legend(loc="lower right" if axis is rate else "best")
     figure.savefig(picture, metadata={"Date": None})
 
 
