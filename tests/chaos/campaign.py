@@ -4,6 +4,7 @@ A message counts as sent from the moment its data is on the way. What goes wrong
 421 between two messages) is what clients with a pool of connections cope with: they connect again and send it then.
 """
 
+import itertools
 import re
 import smtplib
 import ssl
@@ -41,7 +42,10 @@ class Heard:
 
 @dataclass
 class Campaign:
-    """`total` messages over `connections` clients that connect to `port`, at no more than `rate` a second, if given."""
+    """`total` messages over `connections` clients that connect to `port`, at no more than `rate` a second, if given.
+
+    It ends before where `is_enough` is set: for what a test does meanwhile, and takes as long as it takes.
+    """
 
     port: int
     trusted: ssl.SSLContext
@@ -49,12 +53,14 @@ class Campaign:
     connections: int = 40
     rate: float | None = None
     per_connection: int | None = None  # then the client says QUIT and connects again
+    is_enough: bool = False
     heard: dict[int, Heard] = field(default_factory=dict)
     not_sent: Counter[str] = field(default_factory=Counter)  # by what went wrong before the data
 
     def run(self, progress: Callable[[int], None] = lambda done: None) -> None:
         """Send them all; `progress` hears after each how many are done."""
-        self.numbers, self.progress, self.began = iter(range(self.total)), progress, monotonic()
+        self.numbers = itertools.takewhile(lambda number: not self.is_enough, range(self.total))
+        self.progress, self.began = progress, monotonic()
         clients = [gevent.spawn(self.client) for _ in range(self.connections)]
         try:
             for client in gevent.iwait(clients):

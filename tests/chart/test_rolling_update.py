@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart.cluster import HAPROXY
-from tests.chart.rollout import PODS, TOTAL
+from tests.chart.rollout import MOST, PODS
 from tests.container import Image, why_not
 from tests.gateway import ROOT
 
@@ -59,8 +59,8 @@ def test_a_rolling_update_loses_and_doubles_nothing(rollout: Rollout):
     assert said["helm test"] == ["", ""]
     assert said["exit statuses"] == [0] * PODS
     assert [line["cut"] for line in said["drained"]] == [0] * PODS
-    assert said["heard when all were replaced"] < TOTAL, "the load ended before the rollout"
-    assert Counter(said["answers"]) == {250: TOTAL}
+    assert Counter(said["answers"]).keys() == {250}
+    assert 1000 < len(said["answers"]) < MOST, "it was not under load all the time"
     # Whoever connected was served: nobody was sent to a pod that had gone.
     assert {what: n for what, n in said["not sent at first"].items() if what.startswith("connecting")} == {}
     assert said["wrong"] == []
