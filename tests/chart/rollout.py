@@ -28,10 +28,6 @@ from tests.sandbox import Sandbox  # noqa: E402
 PODS = 3
 RATE, CONNECTIONS = 20, 24  # a second, for as long as the rollout takes: 3 · (start + 15) + 25 + drain
 MOST = 10_000  # messages
-    20,
-    24,
-    10_000,
-)  # a second, and for as long as the rollout takes: 3 · (start + 15) + 25 + drain
 
 
 def values() -> list[Manifest]:
