@@ -14,6 +14,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
 STOP_SECONDS = 10
+WAIT_SECONDS = 20
 
 
 class Sandbox:
@@ -55,6 +56,13 @@ class Sandbox:
         """How long the API had each message to these recipients, in milliseconds by its own clock."""
         found: list[float | None] = self._call("POST", "times", body={"recipients": recipients})
         return found
+
+    def wait_for_submissions(self, number: int = 1) -> None:
+        """Until so many emails have been under way at a time. Raises AssertionError when it takes too long."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.calls().get("POST /v2/emails", {"most_under_way": 0})["most_under_way"] < number:
+            assert time.monotonic() < deadline, self.calls()
+            time.sleep(0.02)
 
     def fault(self, **rule: object) -> dict[str, Any]:
         """Make calls go wrong from now on, as smtpgw/sandbox/faults.py has it."""

@@ -134,8 +134,7 @@ def test_with_term_a_message_under_way_is_answered_and_nobody_else_is_let_in(own
         with Line(gateway) as idle:
             assert idle.hear().startswith("220 ")
             sending = gevent.spawn(campaign.run)
-            while own_sandbox.calls().get("POST /v2/emails", {"under_way": 0}).get("most_under_way", 0) < 5:
-                gevent.sleep(0.02)
+            own_sandbox.wait_for_submissions(5)
             gateway.process.terminate()
             ready = 200
             while ready == 200:

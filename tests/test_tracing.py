@@ -1,6 +1,5 @@
 """Traces: a span a message with its stages and calls of the API, to a collector that speaks OTLP; nothing when off."""
 
-import json
 import os
 import smtplib
 import subprocess
@@ -18,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from smtpgw import tracing
 from tests.collector import Collector, attributes
 from tests.gateway import ROOT, SENDER, Gateway
+from tests.line import log_lines
 
 HEADERS = f"From: {SENDER}\r\nSubject: x\r\n"
 
@@ -55,8 +55,7 @@ def messages(spans: list[Span]) -> list[Span]:
 
 
 def line_of(gateway: Gateway, message_id: str) -> dict[str, object]:
-    time.sleep(0.3)
-    (line,) = [json.loads(line) for line in gateway.log.read_text().splitlines() if message_id in line]
+    (line,) = log_lines(gateway.log, message_id=message_id)
     return line
 
 
@@ -173,7 +172,8 @@ def test_several_workers_trace_each_after_its_fork(sandbox, tmp_path, collector)
 def test_a_collector_that_is_away_is_in_nobodys_way(sandbox, tmp_path, collector):
     collector.server.server_close()
     collector.server.socket.close()
-    with traced(sandbox, tmp_path, collector) as gateway:
+    # What OpenTelemetry reads itself: how long it tries to hand on a batch, for which the end of a worker waits.
+    with traced(sandbox, tmp_path, collector, OTEL_EXPORTER_OTLP_TIMEOUT="1") as gateway:
         began = time.monotonic()
         for number in range(20):
             send(gateway, f"<{number}@app.example>", "jane.roe@customer.example")
