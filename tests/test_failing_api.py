@@ -149,8 +149,8 @@ def test_a_message_is_answered_in_time_with_a_hundred_recipients_and_an_api_that
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     variables = {
-        "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "2",
-        "SMTPGW_API_TIMEOUT_SECONDS": "1.5",
+        "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "4",
+        "SMTPGW_API_TIMEOUT_SECONDS": "3",
         "SMTPGW_API_RETRY_SECONDS": "1",
     }
     with Gateway(sandbox.url, tmp_path, **variables) as gateway:
@@ -158,7 +158,7 @@ def test_a_message_is_answered_in_time_with_a_hundred_recipients_and_an_api_that
         sandbox.fault(endpoint="/v2/emails", kind="no_answer")
         began = time.monotonic()
         assert reply_to(gateway, [f"u{n}@example.com" for n in range(100)]) == UNKNOWN
-        assert 1.8 <= time.monotonic() - began < 6
+        assert 4 <= time.monotonic() - began < 8
         ledger = sandbox.ledger()
         assert ledger["total"] == ledger["distinct"] == 1 + 20
         sandbox.clear_faults()
