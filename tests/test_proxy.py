@@ -1,5 +1,6 @@
 """The PROXY protocol: the parser with every form of header, then a real gateway, of which the test is load balancer."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -283,12 +284,12 @@ def test_a_load_balancer_that_sends_no_good_header_is_told_so(name: str, behind:
     assert metric(behind, 'smtpgw_limits_hit_total{limit="proxy_header"}') == before + 1
 
 
-@pytest.mark.parametrize("begun", [b"", b"PROXY TCP4 192.0.2.1 ", TCP4[:20]], ids=["nothing", "v1", "v2"])
-def test_a_header_has_the_time_of_a_handshake(begun: bytes, behind: Gateway):
+def test_a_header_has_the_time_of_a_handshake(behind: Gateway):
     began = time.monotonic()
-    with Line(behind, begun) as line:
-        assert line.hear() == "421 4.3.5 localhost was not told by its load balancer who you are"
-    assert time.monotonic() - began > HANDSHAKE_SECONDS * 0.9
+    with contextlib.ExitStack() as lines:
+        for line in [lines.enter_context(Line(behind, begun)) for begun in (b"", b"PROXY TCP4 192.0.2.1 ", TCP4[:20])]:
+            assert line.hear() == "421 4.3.5 localhost was not told by its load balancer who you are"
+            assert time.monotonic() - began > HANDSHAKE_SECONDS * 0.9
 
 
 def test_a_header_of_version_1_is_an_unknown_command_where_none_is_expected(gateway: Gateway):

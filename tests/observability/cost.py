@@ -15,9 +15,9 @@ from pathlib import Path
 from tests.gateway import ROOT, SENDER, Gateway
 from tests.sandbox import Sandbox
 
-MESSAGES = 20_000  # told of, to measure
+MESSAGES, ROUNDS = 4000, 3  # told of, to measure; of rounds the best counts, when the machine did least beside it
 A_FLUSH = 150  # messages between two flushes: 300 a second
-SENT = 3000
+SENT = 1500
 APPS = 6
 HEADERS = b"From: A <a@app.example>\r\nTo: b@customer.example\r\nSubject: x\r\nMessage-ID: <1@app.example>\r\n"
 RAW = HEADERS + b"\r\n" + b"x" * 4000
@@ -57,13 +57,16 @@ def telling() -> float:
             story.reply = replies.QUEUED
         diary.reply("data", replies.QUEUED)
 
-    began = time.process_time()
-    for number in range(MESSAGES):
-        tell()
-        if number % A_FLUSH == 0:
-            metrics.flush()
-            logs.flush()
-    return (time.process_time() - began) / MESSAGES
+    def round_of_all() -> float:
+        began = time.process_time()
+        for number in range(MESSAGES):
+            tell()
+            if number % A_FLUSH == 0:
+                metrics.flush()
+                logs.flush()
+        return (time.process_time() - began) / MESSAGES
+
+    return min(round_of_all() for _ in range(ROUNDS))
 
 
 def telling_apart(**variables: str) -> float:
