@@ -46,8 +46,9 @@ def texts(values: dict[str, Any]) -> dict[str, str]:
 
 def manifests(values: dict[str, Any]) -> list[Manifest]:
     """All that Helm would hand to Kubernetes."""
-    everything = [yaml.safe_load_all(text) for path, text in texts(values).items() if path != "NOTES.txt"]
-    return [manifest for file in everything for manifest in file if manifest]
+    everything = [text for path, text in texts(values).items() if path != "NOTES.txt"]
+    # libyaml's loader: the one in Python takes ten times as long as Helm's engine.
+    return [manifest for text in everything for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
 
 
 def with_changes(**changes: Any) -> list[Manifest]:
