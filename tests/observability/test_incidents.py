@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 
 from smtpgw.sandbox import certificate
@@ -36,18 +37,19 @@ def scaled(text: str) -> str:
 class Stage:
     """The gateways, by what happens to them, and who sends to them."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        self.folder, self.stack = folder, stack
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.gateways: dict[str, Gateway] = {}
         self.goes_on = Clock()
         self.clients: list[threading.Thread] = []
 
-    def gateway(self, name: str, sandbox: Sandbox, **variables: str) -> Gateway:
-        folder = self.folder / name
+    def gateway(self, name: str, sandbox: Sandbox, **variables: str) -> None:
         # No address is trusted: limits are to be met.
         settings = {"SMTPGW_TRUSTED_CIDRS": "192.0.2.0/24", **variables}
-        self.gateways[name] = self.stack.enter_context(Gateway(sandbox.url, folder, **settings))
-        return self.gateways[name]
+        self.gateways[name] = Gateway(sandbox.url, self.folder / name, **settings)
+
+    def all_at_once(self, work: Callable[[Gateway], object]) -> None:
+        gevent.joinall([gevent.spawn(work, gateway) for gateway in self.gateways.values()], raise_error=True)
 
     def client(self, work: Callable[..., None], *arguments: object) -> None:
         self.clients.append(threading.Thread(target=work, args=(*arguments, self.goes_on)))
@@ -62,7 +64,7 @@ def staged(folder: Path, stack: contextlib.ExitStack) -> Stage:
     well, slow = stack.enter_context(Sandbox()), stack.enter_context(Sandbox())
     slow.fault(endpoint="POST /v2/emails", latency_ms=3000)
     well.fault(status=422, body={"detail": "this sender is suspended"}, sender=OTHER_SENDER.email)
-    stage = Stage(folder, stack)
+    stage = Stage(folder)
     stage.gateway("calm", well)
     stage.gateway("api-slow", slow)
     stage.gateway("one-customer", well)
@@ -70,6 +72,8 @@ def staged(folder: Path, stack: contextlib.ExitStack) -> Stage:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certificate, "DAYS", 7)
         stage.gateway("certificate", well)
+    stack.callback(stage.all_at_once, Gateway.stop)
+    stage.all_at_once(Gateway.start)
     for gateway in stage.gateways.values():
         for _ in range(2):
             stage.client(send_all_day, connected(gateway, "127.0.0.2"), SENDER)
