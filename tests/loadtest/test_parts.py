@@ -221,7 +221,7 @@ def test_the_table_of_options_is_what_the_code_says() -> None:
 
 
 def test_the_readme_names_files_that_there_are() -> None:
-    for name in re.findall(r"\]\(([^):]+)\)", options.README.read_text()):
+    for name in re.findall(r"\]\(([^):#]+)[)#]", options.README.read_text()):
         assert (LOADTEST / name).exists(), name
 
 
