@@ -231,7 +231,7 @@ def test_recipients_are_submitted_in_parallel_within_a_bound_and_told_in_their_o
 
 def test_a_message_takes_no_longer_than_it_may_with_a_hundred_recipients_and_an_api_that_hangs(api: Api) -> None:
     variables = {
-        "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "2",
+        "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "3",
         "SMTPGW_API_TIMEOUT_SECONDS": "1.5",
         "SMTPGW_API_RETRY_SECONDS": "1",
     }
@@ -239,7 +239,7 @@ def test_a_message_takes_no_longer_than_it_may_with_a_hundred_recipients_and_an_
         api.slow = {"": 30}
         began = time.monotonic()
         assert made.send(HUNDRED) == replies.OUTCOME_UNKNOWN
-        assert 2 <= time.monotonic() - began < 4
+        assert 2.9 <= time.monotonic() - began < 5
         assert max(api.times.values()) == 1
         assert len(api.asked) == 20, "nothing is begun when the time is up"
         nothing_left(made)

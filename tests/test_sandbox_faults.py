@@ -115,7 +115,7 @@ def test_reset(sandbox, kind, count):
 
 @pytest.mark.parametrize(("accepts", "status"), [(True, b"201"), (False, b"503")])
 def test_slow_headers(sandbox, accepts, status):
-    sandbox.fault(kind="slow_headers", latency_ms=400, accepts=accepts)
+    sandbox.fault(kind="slow_headers", latency_ms=1000, accepts=accepts)
     started = time.monotonic()
     with dialled(sandbox) as client:
         client.settimeout(0.2)
@@ -124,7 +124,7 @@ def test_slow_headers(sandbox, accepts, status):
         assert accepted(sandbox) == accepts  # before the answer
         client.settimeout(SOON_SECONDS)
         assert client.recv(65536).startswith(b"HTTP/1.1 " + status)
-    assert time.monotonic() - started >= 0.4
+    assert time.monotonic() - started >= 1
 
 
 def test_slow_body(sandbox):
@@ -361,7 +361,7 @@ def test_latency_of_the_whole_sandbox():
 
 
 def test_calls_under_way_at_once(sandbox):
-    sandbox.fault(latency_ms=300)
+    sandbox.fault(latency_ms=600)
     clients = [dialled(sandbox) for _ in range(7)]
     for client in clients:
         assert client.recv(65536)
