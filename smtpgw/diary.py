@@ -46,7 +46,7 @@ class Diary:
     def login(self, mechanism: str, username: str, reply: Reply, account: Account | None) -> None:
         """AUTH was answered."""
         result = "done" if account else LOGIN_RESULTS.get(reply.name, "malformed")
-        metrics.AUTH.labels(result).inc()
+        metrics.AUTH.count(result)
         self.account_id = account.id if account else None
         logs.auth(
             session=self.session_id,
@@ -62,7 +62,7 @@ class Diary:
     ) -> None:
         """The session is over. One who said nothing is a health check, and of no interest."""
         is_check = self.peer.is_check and not self.account_id
-        metrics.SESSIONS_CLOSED.labels("check" if is_check else reason).inc()
+        metrics.SESSIONS_CLOSED.count("check" if is_check else reason)
         metrics.SESSION_SECONDS.add(seconds)
         if reason == "lost":
             metrics.CONNECTIONS_LOST.count(verb)

@@ -16,15 +16,17 @@ class Peer:
     @classmethod
     def of(cls, address: str, port: int, *, is_check: bool = False) -> "Peer":
         """A peer; an IPv4 address that a listener for both kinds gives as IPv6 (::ffff:192.0.2.1) is one of IPv4."""
-        found = ipaddress.ip_address(address)
-        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-        return cls(str(mapped or found), port, is_check)
+        if ":" in address:
+            found = ipaddress.IPv6Address(address)
+            address = str(found.ipv4_mapped or found)
+        return cls(address, port, is_check)
 
 
 def place_of(address: str) -> str:
     """What a client's address is counted as: itself, or of IPv6 its /64, which is the least that one customer has."""
-    found = ipaddress.ip_address(address)
-    return str(ipaddress.IPv6Network((int(found), 64), strict=False)) if found.version == 6 else address
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((int(ipaddress.IPv6Address(address)), 64), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

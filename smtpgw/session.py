@@ -6,6 +6,7 @@ RFC 5321 with 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 2920 (PIPELINING), 6152
 
 import secrets
 from collections.abc import Callable
+from functools import cache, lru_cache
 from time import monotonic
 from typing import Protocol
 
@@ -134,7 +135,7 @@ class Session:
         if reply.closes:
             self.closing = REASONS.get(reply, "other")
         if "{hostname}" in reply.text:
-            reply = reply.filled(hostname=self.settings.hostname)
+            reply = named(reply, self.settings.hostname)
         self.diary.reply(self.verb, reply)
         self.wire.write(reply.encode(self.id))
 
@@ -143,16 +144,7 @@ class Session:
     def ehlo(self, argument: str) -> Reply:  # any name is taken, none at all too
         # RFC 5321 §4.1.4: as RSET does. The login stays, since clients say EHLO again after AUTH.
         self.envelope, self.greeted = None, True
-        offers = [
-            "PIPELINING",
-            f"SIZE {self.settings.max_message_bytes}",
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-        ]
-        # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
-        offers += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if self.tls else ["STARTTLS"]
-        return Reply(250, "", "\n".join([self.settings.hostname, *offers]))
+        return offers(self.settings.hostname, self.settings.max_message_bytes, encrypted=bool(self.tls))
 
     def helo(self, argument: str) -> Reply:
         self.envelope, self.greeted = None, True
@@ -260,6 +252,21 @@ class Session:
         if word in HTTP_METHODS and not self.greeted:
             return replies.NOT_SMTP  # a health check gone astray, or a browser made to send mail (ALPACA)
         return replies.NOT_IMPLEMENTED if word in NOT_OFFERED else replies.UNKNOWN_COMMAND
+
+
+@cache
+def offers(hostname: str, max_message_bytes: int, *, encrypted: bool) -> Reply:
+    """The answer to EHLO, in clear or over TLS."""
+    words = ["PIPELINING", f"SIZE {max_message_bytes}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
+    words += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
+    return Reply(250, "", "\n".join([hostname, *words]))
+
+
+@lru_cache(maxsize=100)
+def named(reply: Reply, hostname: str) -> Reply:
+    """A reply that says who we are."""
+    return reply.filled(hostname=hostname)
 
 
 REASONS = {

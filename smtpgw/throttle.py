@@ -128,6 +128,8 @@ class Throttle:
             self._refuse_if_too_many(place, address)
             self._answer_from_memory(place, digest)
             account = self._try(place, digest, credentials, login)
+        self.accepted[digest] = True
+        self.refused.pop((place, digest), None)
         self.counts.add(self.success, KNOWN, name_of(credentials), place)
         return account
 
@@ -135,15 +137,12 @@ class Throttle:
         self, place: str, digest: bytes, credentials: Credentials, login: Callable[[Credentials], Account]
     ) -> Account:
         try:
-            account = login(credentials)
+            return login(credentials)
         except Refused as refusal:
             if refusal.reply.code == 535:
                 self.accepted.pop(digest, None)
                 self._failed(place, digest, credentials, refusal.reply)
             raise
-        self.accepted[digest] = True
-        self.refused.pop((place, digest), None)
-        return account
 
     def _failed(self, place: str, digest: bytes, credentials: Credentials, reply: Reply) -> None:
         if (place, digest) not in self.refused:

@@ -60,6 +60,7 @@ class GatewayWorker(GeventWorker):
         self.gateway = Gateway(settings, mappings)
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
         self.doorkeeper = Doorkeeper(settings.max_sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
         self.room = Room(settings.max_bytes_in_flight)
         self.wsgi = cast(Any, web.create_app(self.why_not_ready, several_workers=settings.workers > 1))
         metrics.BUILD.labels(__version__).set(1)
@@ -149,7 +150,7 @@ class GatewayWorker(GeventWorker):
     def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
         """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
         from smtpgw import diary, logs, metrics, replies
-        from smtpgw.envelope import Peer
+        from smtpgw.envelope import Peer, place_of
         from smtpgw.gateway import Doorway
         from smtpgw.session import Session
         from smtpgw.stream import Stream
@@ -162,15 +163,11 @@ class GatewayWorker(GeventWorker):
             if self.settings.proxy_protocol and listener != "internal":
                 peer = self.peer_behind(peer, wire)
             with self.doorkeeper.admit(peer.address):
-                metrics.SESSIONS_OPENED.labels(listener).inc()
-                metrics.SESSIONS_ACTIVE.inc()
-                metrics.SESSIONS_BY_CLIENT.count(peer.address)
-                try:
-                    gateway = Doorway(self.gateway, peer.address)
-                    session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
-                    session.run(tls_first=tls_first)
-                finally:
-                    metrics.SESSIONS_ACTIVE.dec()
+                metrics.SESSIONS_OPENED.count(listener)
+                metrics.SESSIONS_BY_CLIENT.count(place_of(peer.address))
+                gateway = Doorway(self.gateway, peer.address)
+                session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
+                session.run(tls_first=tls_first)
         except replies.Refused as refusal:  # not let in
             reply = refusal.reply.filled(hostname=self.settings.hostname)
             diary.refused(peer, reply, reason=str(refusal.__cause__ or ""))
