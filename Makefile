@@ -9,7 +9,7 @@ TEST_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test chaos soak fuzz observe loadtest lint format docs clean
+.PHONY: help demo start test chaos soak fuzz observe loadtest bench lint format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ observe: $(VENV)/installed-observe ## what an operator sees: Prometheus before a
 
 loadtest: $(VENV)/installed build/locust/installed ## sandbox, gateway and locust on this machine: a million messages an hour, for a minute
 	@$(BIN)/python -m loadtest $(ARGS)
+
+bench: $(VENV)/installed-tests ## CPU a message, by stage and end to end, beside the stored baseline: about a minute
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
