@@ -88,4 +88,4 @@ class Verdict:
             line = stats.entries.get((OVERHEAD, GATEWAY))
             p95_ms = line.get_response_time_percentile(P95) if line and line.num_requests else None
             return Overhead("the sandbox's clock", p95_ms, line.num_requests if line else 0)
-        return self.metrics and Overhead("the gateway's metrics", *self.by_metrics)
+        return Overhead("the gateway's metrics", *self.by_metrics) if self.metrics else None
