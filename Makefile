@@ -60,9 +60,10 @@ format: $(VENV)/installed-lint ## rewrite the Python files as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/installed-tests ## write the README's tables anew from the code
+docs: $(VENV)/installed-tests ## write the READMEs' tables anew from the code
 	@$(BIN)/python -m tests.documentation
 	@$(BIN)/python -m tests.migrating
+	@$(BIN)/python -m tests.chart.derived
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) .sandbox build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,7 @@ COMMANDS = {
     "top": ("smtpgw.top", "watch a gateway that runs: messages a second, latencies, refusals"),
     "logged": ("smtpgw.masking", "print mail addresses as the log has them, to search for"),
     "explain": ("smtpgw.explain", "tell what a mail of yours would become, and send nothing"),
+    "capacity": ("smtpgw.capacity", "tell what so many emails an hour take: pods, cores, memory, connections"),
     "check": ("smtpgw.check", "try your Cakemail credentials: login, senders, list"),
 }
 USAGE = "usage: python -m smtpgw COMMAND [OPTIONS]\n\n" + "\n".join(

@@ -1,11 +1,12 @@
-"""The README's tables of settings, replies and metrics, from the code: python -m tests.documentation writes them."""
+"""The README's tables of settings, replies, metrics and capacity, from the code: python -m tests.documentation."""
 
 import dataclasses
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from smtpgw import metrics, replies
+from smtpgw import capacity, metrics, replies
 from smtpgw.replies import Reply
 from smtpgw.settings import Settings
 
@@ -45,7 +46,21 @@ def metric_table() -> str:
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "replies": reply_table, "metrics": metric_table}
+def capacity_table() -> str:
+    """The table of capacity, and what it holds for; in the chart's README, too."""
+    lines, sentences = capacity.findings(capacity.VOLUMES, capacity.Assumed(), {})
+    rows = [f"| {' | '.join(line)} |" for line in (capacity.COLUMNS, *lines)]
+    rows.insert(1, "|" + "--:|" * len(capacity.COLUMNS))
+    told = [textwrap.fill(f"- {sentence}", 118, subsequent_indent="  ") for sentence in sentences]
+    return "\n".join([*rows, "", *told])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "replies": reply_table,
+    "metrics": metric_table,
+    "capacity": capacity_table,
+}
 
 
 def between(name: str, text: str) -> str:

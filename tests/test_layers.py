@@ -20,7 +20,7 @@ LAYERS = [
     "delivery",
     "notices story explanation",
     "gateway session",
-    "worker check explain",
+    "worker check explain capacity",
     "gunicorn_conf demo top",
     "serve",
     "__main__",

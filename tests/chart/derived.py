@@ -1,7 +1,7 @@
 """`python -m tests.chart.derived`: writes what of the chart is made from something else.
 
-The names of the gateway's settings go into values.schema.json, the comments of values.yaml into README.md's table.
-A test sees that both are as this would write them.
+The names of the gateway's settings go into values.schema.json; the comments of values.yaml, and what capacity takes,
+into README.md. A test sees that they are as this would write them.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from smtpgw.settings import Settings
+from tests.documentation import capacity_table
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "smtpgw"
-BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
 
 # What values of their own, or the templates, say. Each setting is here, among the secret ones or in `config`.
 COMPUTED = frozenset(
@@ -73,9 +73,13 @@ def table() -> str:
 
 
 def readme() -> str:
-    """README.md with the table of values."""
-    before, _, rest = (CHART / "README.md").read_text("utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
+    """README.md with the tables of values and of capacity."""
+    text = (CHART / "README.md").read_text("utf-8")
+    for name, made in (("values", table()), ("capacity", capacity_table())):
+        before, begin, rest = text.partition(f"<!-- {name}: begin -->")
+        _, end, after = rest.partition(f"<!-- {name}: end -->")
+        text = f"{before}{begin}\n\n{made}\n\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
