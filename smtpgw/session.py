@@ -6,7 +6,7 @@ RFC 5321 with 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 2920 (PIPELINING), 6152
 
 import secrets
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from time import monotonic
 from typing import Protocol
 
@@ -135,7 +135,7 @@ class Session:
         if reply.closes:
             self.closing = REASONS.get(reply, "other")
         if "{hostname}" in reply.text:
-            reply = named(reply, self.settings.hostname)
+            reply = reply.filled(hostname=self.settings.hostname)
         self.diary.reply(self.verb, reply)
         self.wire.write(reply.encode(self.id))
 
@@ -261,12 +261,6 @@ def offers(hostname: str, max_message_bytes: int, *, encrypted: bool) -> Reply:
     # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
     words += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
     return Reply(250, "", "\n".join([hostname, *words]))
-
-
-@lru_cache(maxsize=100)
-def named(reply: Reply, hostname: str) -> Reply:
-    """A reply that says who we are."""
-    return reply.filled(hostname=hostname)
 
 
 REASONS = {
