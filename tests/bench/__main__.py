@@ -9,7 +9,6 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse  # noqa: E402
-import os  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
@@ -21,7 +20,7 @@ from rich.table import Table  # noqa: E402
 
 from tests.bench import end_to_end, figures, stages  # noqa: E402
 from tests.bench.figures import Figure, Row, Samples  # noqa: E402
-from tests.bench.processes import cores, on_core  # noqa: E402
+from tests.bench.processes import busy_cores, cores, on_core  # noqa: E402
 from tests.bench.unit import Unit  # noqa: E402
 from tests.observability import cost  # noqa: E402
 
@@ -32,7 +31,8 @@ STAGE_SECONDS = 0.02  # of CPU, a sample
 STAGE_ROUNDS = 3  # of the stages, in each round
 STEPS = len(end_to_end.LOADS) + STAGE_ROUNDS * sum(len(kinds) for _, _, kinds in stages.ROWS) + 1  # of a round
 ROUNDS = 3
-BUSY_LOAD = 0.5
+BASELINE_ROUNDS = 9  # a baseline from one short run would be as noisy as that
+BUSY_CORES = 0.3
 
 
 def measure(rounds: int, scale: float = 1.0, progress: Callable[[], None] = lambda: None) -> Samples:
@@ -75,8 +75,11 @@ def share_of_telling(found: Mapping[str, Figure]) -> float:
     return found[TELLING].ratio / found[WHOLE].ratio
 
 
-def conclusions(samples: Samples, found: Mapping[str, Figure]) -> Iterator[str]:
-    """What stands below the table."""
+def conclusions(samples: Samples, found: Mapping[str, Figure], measured: Mapping[str, str]) -> Iterator[str]:
+    """What stands below the table. `measured`: where the baseline was."""
+    yield f"\nThe baseline is of {', '.join(measured.values())}."
+    if differences := figures.differences(measured):
+        yield f"Here it is {', '.join(differences)}: expect other figures."
     units = samples.unit_ms()
     low, middle, high = (units[int(share * (len(units) - 1))] for share in (0.1, 0.5, 0.9))
     yield f"A unit took {middle:.3f} ms, most of the time {low:.3f} to {high:.3f}."
@@ -87,18 +90,21 @@ def conclusions(samples: Samples, found: Mapping[str, Figure]) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Measure, and print the table. 1 when a message was lost or, with --strict, when something has grown."""
-    parser = argparse.ArgumentParser("make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"each a third of a minute ({ROUNDS})")
+    parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, help=f"each a third of a minute ({ROUNDS}; {BASELINE_ROUNDS} for a baseline)"
+    )
     parser.add_argument("--write-baseline", action="store_true", help=f"store the figures in {figures.BASELINE.name}")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when something costs more than it may")
     options = parser.parse_args(arguments)
-    console = Console()
-    if os.getloadavg()[0] > BUSY_LOAD:
-        console.print(f"This machine is busy, {os.getloadavg()[0]:.1f} on average: expect noise.", style="yellow")
+    rounds = options.rounds or (BASELINE_ROUNDS if options.write_baseline else ROUNDS)
+    console = Console(highlight=False)
+    if (busy := busy_cores()) > BUSY_CORES:
+        console.print(f"Something else keeps {busy:.1f} cores busy: expect noise.", style="yellow")
     try:
         with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("measuring", total=options.rounds * STEPS)
-            samples = measure(options.rounds, progress=lambda: bar.advance(task))
+            task = bar.add_task("measuring", total=rounds * STEPS)
+            samples = measure(rounds, progress=lambda: bar.advance(task))
     except end_to_end.Wrong as problem:
         console.print(f"No figures: {problem}", style="bold red")
         return 1
@@ -106,7 +112,7 @@ def main(arguments: list[str]) -> int:
     measured, then = figures.read()
     rows = figures.compared(found, then)
     console.print(table(rows))
-    console.print(f"\nThe baseline: {', '.join(measured.values())}.", *conclusions(samples, found), sep="\n")
+    console.print(*conclusions(samples, found, measured), sep="\n")
     if options.write_baseline:
         figures.write(found)
         return 0

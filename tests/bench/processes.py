@@ -45,3 +45,19 @@ def tree(root: int) -> list[int]:
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many cores are busy now, with whatever."""
+
+    def ticks() -> tuple[int, int]:
+        user, nice, system, idle, waiting, *others = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        )
+        return user + nice + system + sum(others[:3]), idle + waiting
+
+    busy_before, idle_before = ticks()
+    time.sleep(seconds)
+    busy, idle = ticks()
+    whole = busy - busy_before + idle - idle_before
+    return (os.cpu_count() or 1) * (busy - busy_before) / max(1, whole)

@@ -1,9 +1,15 @@
 """The benchmark runs, and its baseline has what it measures. How long anything takes is no matter of a test."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import end_to_end, figures
+from tests.bench import end_to_end, figures, processes
 from tests.bench.figures import TOLERANCE, Figure, Row, Samples
 from tests.bench.load import Load
 from tests.bench.messages import KINDS, TAG, tags
@@ -79,3 +85,24 @@ def test_a_message_lost_gives_no_figures(monkeypatch, capsys):
     monkeypatch.setattr(bench, "measure", measure)
     assert bench.main([]) == 1
     assert "No figures: one is lost" in capsys.readouterr().out
+
+
+def test_another_python_than_the_baseline_s_is_told():
+    here = figures.here()
+    assert figures.differences(here) == []
+    assert figures.differences({**here, "python": "3.0", "date": "then"}) == [f"python {here['python']}"]
+
+
+def test_the_cpu_of_a_tree_is_that_of_all_its_processes():
+    script = "import subprocess, sys; subprocess.run(['sleep', '60'])"
+    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as parent:
+        try:
+            deadline = time.monotonic() + 20
+            while len(found := processes.tree(parent.pid)) < 2 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert found[0] == parent.pid
+            assert len(found) == 2
+            clocks = [time.clock_gettime(~pid << 3 | 2) for pid in found]
+            assert processes.cpu_seconds(parent.pid) >= sum(clocks) > 0
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
