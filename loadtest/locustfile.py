@@ -38,7 +38,14 @@ def on_init(environment: Any, runner: Any, **_: object) -> None:
     if options.headless:
         check_host(options.host)
     fill_in(options)
+    environment.events.test_start.add_listener(on_test_start)
     Verdict(environment)
+
+
+def on_test_start(environment: Any, **_: object) -> None:
+    """How often each user sends. A master tells its workers, which do not know how many users there are."""
+    options = environment.parsed_options
+    options.seconds_between_messages = options.num_users / offered_per_second(options)
 
 
 def check_host(host: str | None) -> None:
@@ -47,11 +54,3 @@ def check_host(host: str | None) -> None:
     except ValueError as problem:
         sys.stderr.write(f"--host: {problem}\n")
         sys.exit(CANNOT_START)
-
-
-@events.test_start.add_listener
-def on_test_start(environment: Any, **_: object) -> None:
-    """How often each user sends. A master tells its workers."""
-    options = environment.parsed_options
-    if not isinstance(environment.runner, WorkerRunner):
-        options.seconds_between_messages = options.num_users / offered_per_second(options)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 )
 PATIENCE_SECONDS = 60
 # Times are the machine's affair here, and in seconds chance weighs more than in a minute.
-LENIENT = ("--p99-ms", "30000", "--overhead-p95-ms", "30000", "--headroom", "0.3", "--only-summary", "--headless")
-TARGET = ("--target-per-hour", "54000", "--users", "5", "--spawn-rate", "5")  # 15 a second
+LENIENT = ("--p99-ms", "30000", "--overhead-p95-ms", "30000", "--headroom", "1", "--only-summary", "--headless")
+TARGET = ("--target-per-hour", "54000", "--users", "5", "--spawn-rate", "5")  # 15 a second; 30 are offered
 
 
 @dataclass
@@ -65,7 +65,7 @@ def at(gateway: Gateway) -> tuple[str, ...]:
 
 def test_a_run_that_holds_its_objectives(gateway: Gateway, sandbox: Sandbox, tmp_path: Path) -> None:
     often = ("--bad-credentials-share", "0.2", "--bad-sender-share", "0.2", "--reconnect-share", "0.5")
-    run = locust(tmp_path, *at(gateway), "--sandbox-url", sandbox.url, *TARGET, *often, "--run-time", "5s")
+    run = locust(tmp_path, *at(gateway), "--sandbox-url", sandbox.url, *TARGET, *often, "--run-time", "4s")
     assert run.status == 0, run.output
     assert set(run.verdict().values()) == {"held"}
     # Refusals that are right are counted by their kind, and are no failures.
@@ -99,14 +99,14 @@ def test_master_and_workers_count_together(gateway: Gateway, sandbox: Sandbox, t
     port = str(free_port())
     workers = [started("--worker", "--master-port", port) for _ in range(2)]
     try:
-        distributed = ("--master", "--master-bind-port", port, "--expect-workers", "2", "--run-time", "5s")
+        distributed = ("--master", "--master-bind-port", port, "--expect-workers", "2", "--run-time", "4s")
         run = locust(tmp_path, *at(gateway), "--sandbox-url", sandbox.url, *TARGET, *distributed)
         outputs = [worker.communicate(timeout=PATIENCE_SECONDS)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
-    assert run.status == 0, run.output
+    assert run.status == 0, "\n".join([run.output, *outputs])
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     assert set(run.verdict().values()) == {"held"}
     assert run.count("overhead") > 0
