@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
+from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from smtpgw.tls import Certificate
     from smtpgw.wire import Wire
 
-TICK_SECONDS = 0.5  # heartbeat to the master, look for a signal
+TICK_SECONDS = 0.5  # heartbeat to the master
 HTTP_CONNECTIONS = 100
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 SPARE_CONNECTIONS = 100  # above max_sessions, so that there is room to say 421: a full pool does not accept at all
@@ -43,6 +44,10 @@ class GatewayWorker(GeventWorker):
     doorkeeper: "Doorkeeper"
     room: "Room"
     early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.told_to_end = Event()
 
     def load_wsgi(self) -> None:
         """Build what a worker needs, once it is forked and patched."""
@@ -76,6 +81,11 @@ class GatewayWorker(GeventWorker):
         return not self.alive
 
     # --- Life
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """TERM: end, and at once."""
+        super().handle_exit(sig, frame)
+        self.told_to_end.set()
 
     def run(self) -> None:
         """Serve until a signal, then let what is under way finish.
@@ -116,7 +126,8 @@ class GatewayWorker(GeventWorker):
 
         self.notify()
         began = time.monotonic()
-        gevent.sleep(TICK_SECONDS)
+        wait = gevent.sleep if self.stopping() else self.told_to_end.wait
+        wait(TICK_SECONDS)
         metrics.LOOP_LAG.add(max(0.0, time.monotonic() - began - TICK_SECONDS))
         metrics.flush()
 

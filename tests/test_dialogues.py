@@ -98,9 +98,11 @@ def gateways(
         return started[key]
 
     yield get
+    del started[()]
     for gateway in started.values():
-        if gateway is not shared_gateway:
-            gateway.stop()
+        gateway.process.terminate()
+    for gateway in started.values():
+        gateway.stop()
 
 
 def prepare(sandbox: Sandbox, transcript: Transcript) -> None:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 
-from smtpgw import gunicorn_conf, replies
+from smtpgw import gunicorn_conf, replies, worker
 from smtpgw.gunicorn_conf import Application
 from smtpgw.settings import Settings
 from smtpgw.worker import GatewayWorker
@@ -105,6 +106,18 @@ def test_a_worker_that_stands_still_is_replaced(told: Gateway, tmp_path: Path):
     with told.client() as client:
         assert client.sendmail(SENDER, "ann@example.com", MESSAGE) == {}
     assert "WORKER TIMEOUT" in told.log.read_text()
+
+
+def test_term_is_heard_at_once_and_not_at_the_next_tick(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker, "TICK_SECONDS", 30)
+    one = GatewayWorker(1, 1, [], Application(settings()), 60, Application(settings()).cfg, None)
+    one.alive = True
+    gevent.spawn_later(0.05, one.handle_exit, signal.SIGTERM, None)
+    began = time.monotonic()
+    one.tick()
+    assert time.monotonic() - began < 15
+    assert one.stopping()
+    one.tmp.close()
 
 
 def of_worker(gateway: Gateway, client: smtplib.SMTP) -> int:
