@@ -110,7 +110,7 @@ def test_a_worker_that_stands_still_is_replaced(told: Gateway, tmp_path: Path):
 
 def test_term_is_heard_at_once_and_not_at_the_next_tick(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker, "TICK_SECONDS", 30)
-    one = GatewayWorker(1, 1, [], Application(settings()), 60, Application(settings()).cfg, None)
+    one = GatewayWorker(1, os.getppid(), [], Application(settings()), 60, Application(settings()).cfg, None)
     one.alive = True
     gevent.spawn_later(0.05, one.handle_exit, signal.SIGTERM, None)
     began = time.monotonic()
