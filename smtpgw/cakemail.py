@@ -276,7 +276,7 @@ def delay(retry_after: str | None) -> float | None:
     if not retry_after:
         return None
     if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
-        return float(retry_after)
+        return float(retry_after.strip())
     try:
         when = parsedate_to_datetime(retry_after)
     except ValueError:

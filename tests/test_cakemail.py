@@ -154,6 +154,7 @@ def test_no_json_is_a_bug_of_ours(found: object) -> None:
         ("0", 0),
         ("7", 7),
         (" 7 ", 7),
+        ("7\x1f", 7),
         ("7.5", None),
         ("-1", None),
         ("soon", None),
