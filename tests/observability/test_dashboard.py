@@ -14,7 +14,7 @@ from tests.observability.dashboards import Query, board_queries
 from tests.observability.prometheus import RULES, Blackbox, Page, Prometheus, gateway_target, target, wait_for
 from tests.sandbox import Sandbox
 
-LOAD_SECONDS = 12.0
+LOAD_SECONDS = 8.0
 CLUSTER = """\
 kube_horizontalpodautoscaler_status_current_replicas{namespace="mail",horizontalpodautoscaler="smtpgw"} 3
 kube_horizontalpodautoscaler_spec_max_replicas{namespace="mail",horizontalpodautoscaler="smtpgw"} 12
