@@ -114,8 +114,10 @@ class Stream:
             sent = 0
         if sent < len(octets):
             self._socket.settimeout(seconds)
-            self._socket.sendall(memoryview(octets)[sent:])
-            self._socket.settimeout(0)
+            try:
+                self._socket.sendall(memoryview(octets)[sent:])
+            finally:
+                self._socket.settimeout(0)
 
     def start_tls(self, context: ssl.SSLContext, seconds: float) -> str:
         """Do a server's handshake; the protocol's version.

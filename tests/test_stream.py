@@ -99,7 +99,9 @@ def test_all_is_sent_where_the_kernel_takes_it_in_parts(ends):
 def test_nobody_reads(ends):
     stream, _ = ends
     with pytest.raises(TimeoutError):
-        stream.send(MEGABYTES, 0.1)
+        stream.send(MEGABYTES, 2.0)
+    with gevent.Timeout(1.9, AssertionError("still closing")):  # that does not wait for them again
+        stream.close()
 
 
 def test_what_is_sent_to_nobody(ends):
