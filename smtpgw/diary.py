@@ -3,7 +3,7 @@
 from cachetools import TTLCache
 
 from smtpgw import logs, metrics
-from smtpgw.envelope import Account, Peer
+from smtpgw.envelope import Account, Peer, place_of
 from smtpgw.replies import Reply
 
 # Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
@@ -94,9 +94,9 @@ def refused(peer: Peer, reply: Reply, **fields: object) -> None:
         metrics.OBJECTIVE.count("failed")
     if reply.name not in LIMITS:
         if reply.name in TOLD_ELSEWHERE:
-            metrics.LIMITS_BY_CLIENT.count(peer.address)
+            metrics.LIMITS_BY_CLIENT.count(place_of(peer.address))
         return
-    metrics.LIMITS_BY_CLIENT.count(peer.address)
+    metrics.LIMITS_BY_CLIENT.count(place_of(peer.address))
     key = (peer.address, reply.name)
     if key not in told_lately:
         told_lately[key] = True
