@@ -7,7 +7,6 @@ a time are their rate times how long each lasts (Little's law). The READMEs' tab
 import argparse
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -16,23 +15,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from smtpgw.readers import ratio, seconds, whole
+from smtpgw.readers import number, ratio, seconds, whole
 from smtpgw.settings import Settings, SettingsError
 from smtpgw.terminal import complain
 
 VOLUMES = (1_000_000, 10_000_000, 100_000_000)  # emails an hour
 HOUR_SECONDS = 3600
-
-
-def number(least: float, most: float) -> Callable[[str], float]:
-    """As those of `readers`."""
-
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"a number from {least:g} to {most:g}")
-        return float(text)
-
-    return read
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,17 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def seconds(least: float, most: float) -> Callable[[str], float]:
+def number(least: float, most: float, what: str = "a number") -> Callable[[str], float]:
     def read(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"a number of seconds from {least:g} to {most:g}")
+            raise ValueError(f"{what} from {least:g} to {most:g}")
         return float(text)
 
     return read
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    return number(least, most, "a number of seconds")
 
 
 def ratio(text: str) -> float:
