@@ -54,16 +54,7 @@ class Exchange(HTTPConnection):
     def __init__(self, *arguments: Any, connect_seconds: float | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.connect_seconds = connect_seconds
-        self.stream: Stream | None = None
-
-    @property
-    def open_stream(self) -> Stream:
-        """The connection's socket, opened when it is first needed."""
-        if self.stream is None:
-            if self.sock is None:
-                self.connect()
-            self.stream = Stream(self.sock)
-        return self.stream
+        self.stream: Stream | None = None  # of `sock`, while that is open
 
     def close(self) -> None:
         if self.stream:
@@ -77,12 +68,16 @@ class Exchange(HTTPConnection):
         try:
             with limit:  # the name's look-up and the TLS handshake, too
                 super().connect()
+            self.stream = Stream(self.sock)
         except (OSError, HTTPError) as problem:
             raise NewConnectionError(self, f"{type(problem).__name__}: {problem}") from problem
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: object) -> None:
         """Send a whole request. `body` is octets, `headers` the fields but Host and Content-Length."""
-        stream, seconds = self.open_stream, float(self.timeout or 0)
+        if self.stream is None:
+            self.connect()
+        assert self.stream
+        seconds = float(self.timeout or 0)
         octets: bytes = body or b""
         lines = [f"{method} {url} HTTP/1.1", f"Host: {self.authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -91,10 +86,10 @@ class Exchange(HTTPConnection):
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         assert head.count(b"\n") == len(lines) + 1, "a header of ours has a line end in it"
         if len(octets) <= ONE_SEND_BYTES:
-            stream.send(head + octets, seconds)
+            self.stream.send(head + octets, seconds)
         else:
-            stream.send(head, seconds)
-            stream.send(octets, seconds)
+            self.stream.send(head, seconds)
+            self.stream.send(octets, seconds)
 
     @property
     def authority(self) -> str:
@@ -120,14 +115,16 @@ class Exchange(HTTPConnection):
         return Received(status, fields, data[:length])
 
     def receive(self, deadline: float) -> bytes:
-        return octets_of(self.open_stream, RECEIVE_BYTES, deadline) or self.broken_off()
+        assert self.stream
+        return octets_of(self.stream, RECEIVE_BYTES, deadline) or self.broken_off()
 
     def broken_off(self) -> NoReturn:
         raise ProtocolError("the server closed the connection within its answer")
 
     def standard(self, received: bytes, deadline: float) -> Received:
         """Read an answer that begins with what has been received, by the standard library."""
-        answer = http.client.HTTPResponse(Again(received, self.open_stream, deadline))  # type: ignore[arg-type]  # makefile is all it needs
+        assert self.stream
+        answer = http.client.HTTPResponse(Again(received, self.stream, deadline))  # type: ignore[arg-type]  # makefile is all it needs
         try:
             answer.begin()
             data = answer.read()

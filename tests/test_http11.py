@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
 from smtpgw import http11
 from smtpgw.http11 import Exchange, Received, quick_head
+from smtpgw.stream import Stream
 from smtpgw.transport import NotAnswered, NotSent, Transport
 
 PLAIN = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"id": "abc"}'
@@ -30,7 +31,7 @@ def connected(octets: bytes, *, leave_open: bool = False, step: int = 1 << 20) -
             theirs.close()
 
     exchange = Exchange("api.example", timeout=5)
-    exchange.sock = ours
+    exchange.sock, exchange.stream = ours, Stream(ours)
     gevent.spawn(answer)
     return exchange, theirs
 
@@ -131,7 +132,7 @@ def test_a_slow_answer_has_one_deadline_for_all_of_it() -> None:
 def test_the_request_is_one_packet_with_its_length() -> None:
     ours, theirs = socket.socketpair()
     exchange = Exchange("api.example", port=8080, timeout=5)
-    exchange.sock = ours
+    exchange.sock, exchange.stream = ours, Stream(ours)
     exchange.request("POST", "/v2/emails?account_id=3", b'{"a": 1}', {"Authorization": "Bearer t"})
     assert theirs.recv(65536) == (
         b"POST /v2/emails?account_id=3 HTTP/1.1\r\nHost: api.example:8080\r\nAuthorization: Bearer t\r\n"
@@ -144,7 +145,7 @@ def test_the_request_is_one_packet_with_its_length() -> None:
 def test_a_line_end_in_a_header_of_ours_is_never_sent() -> None:
     ours, theirs = socket.socketpair()
     exchange = Exchange("api.example", timeout=5)
-    exchange.sock = ours
+    exchange.sock, exchange.stream = ours, Stream(ours)
     with pytest.raises(AssertionError):
         exchange.request("GET", "/", b"", {"Authorization": "Bearer x\r\nX-Injected: 1"})
     exchange.close()
