@@ -133,21 +133,16 @@ def test_a_time_that_is_up_for_an_event_that_has_come_after_all():
     theirs.close()
 
 
-def test_a_handshake_that_stops_in_the_middle(contexts):
+@pytest.mark.parametrize(
+    ("octets", "seconds", "problem"),
+    [(b"\x16\x03\x01\x02\x00\x01", 0.1, TimeoutError), (b"GET / HTTP/1.1\r\n\r\n", LONG_SECONDS, ssl.SSLError)],
+    ids=["stops in the middle", "is none"],
+)
+def test_a_handshake_that_fails(contexts, octets, seconds, problem):
     ours, theirs = socket.socketpair()
     stream = Stream(ours)
-    theirs.sendall(b"\x16\x03\x01\x02\x00\x01")
-    with pytest.raises(TimeoutError):
-        stream.start_tls(contexts[0], 0.1)
-    stream.close()
-    theirs.close()
-
-
-def test_a_handshake_that_fails(contexts):
-    ours, theirs = socket.socketpair()
-    stream = Stream(ours)
-    theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
-    with pytest.raises(ssl.SSLError):
-        stream.start_tls(contexts[0], LONG_SECONDS)
+    theirs.sendall(octets)
+    with pytest.raises(problem):
+        stream.start_tls(contexts[0], seconds)
     stream.close()
     theirs.close()
