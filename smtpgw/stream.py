@@ -1,7 +1,7 @@
 """A connected socket, plain or TLS, read and written with deadlines by one greenlet.
 
 gevent's own sockets can do this, too: with a timer for each read, and an attempt to read before each wait, which fails
-with an exception whenever the other side is still to answer. Both together are 8 % of the gateway's CPU a message.
+with an exception whenever the other side is still to answer. Both together were 6 % of the gateway's CPU a message.
 Here one look at all that wait, twice a second, ends those whose time is up; and who has just spoken waits for the
 answer before it reads.
 """
