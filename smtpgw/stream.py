@@ -16,6 +16,7 @@ from gevent.socket import cancel_wait, wait
 
 LOOK_SECONDS = 0.5  # so much later than asked for may a wait end
 READ = 1  # of libev, for loop.io
+QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 
 
 class TimeIsUp(Exception):
@@ -84,9 +85,19 @@ class Stream:
             return None
         self._spoke_last = False
         while (octets := self.receive_now(most_bytes)) is None:
+            self._acknowledge()
             if not DEADLINES.wait(self._readable, end):
                 return None
         return octets
+
+    def _acknowledge(self) -> None:
+        """Tell the other side now that its octets have come, since it may keep the rest until then.
+
+        Of a message larger than a TLS record, a client that leaves Nagle's algorithm on (RFC 9293 §3.7.4) keeps the
+        last part until the first is acknowledged, which kernels put off for 40 ms.
+        """
+        if QUICKACK is not None and self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
 
     def receive_now(self, most_bytes: int) -> bytes | None:
         """What is there, b"" at the end, or None while there is nothing.

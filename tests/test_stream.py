@@ -2,13 +2,14 @@
 
 import socket
 import ssl
+import sys
 from time import monotonic
 
 import gevent
 import pytest
 
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.stream import DEADLINES, LOOK_SECONDS, Deadlines, Stream
+from smtpgw.stream import DEADLINES, LOOK_SECONDS, QUICKACK, Deadlines, Stream
 from smtpgw.tls import make_context
 from tests.gateway import trusting
 
@@ -82,6 +83,32 @@ def test_an_answer_that_was_sent_too_early_is_not_waited_for(ends):
     assert stream.receive(6, LONG_SECONDS) == b"MAIL\r\n"
     stream.send(b"250\r\n", LONG_SECONDS)
     assert stream.receive(6, LONG_SECONDS) == b"RCPT\r\n"
+
+
+@pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
+def test_who_waits_for_the_rest_has_acknowledged_the_beginning():
+    """So that a client with Nagle's algorithm on sends the rest at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        stream = Stream(server.accept()[0])
+    for _ in range(3):  # a dialogue, in which acknowledgements wait for the replies
+        theirs.sendall(b"NOOP\r\n")
+        assert stream.receive(100, LONG_SECONDS) == b"NOOP\r\n"
+        stream.send(b"250\r\n", LONG_SECONDS)
+        assert theirs.recv(100) == b"250\r\n"
+    theirs.sendall(b"Subject: ")
+    assert stream.receive(100, LONG_SECONDS) == b"Subject: "
+    assert unacknowledged(theirs) == 1
+    assert stream.receive(100, 0) is None
+    assert unacknowledged(theirs) == 0
+    stream.close()
+    theirs.close()
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """How many segments the other side's kernel has not acknowledged yet."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int.from_bytes(info[24:28], sys.byteorder)  # tcpi_unacked of linux/tcp.h
 
 
 def test_all_is_sent_where_the_kernel_takes_it_in_parts(ends):
