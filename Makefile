@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --requirement
 TEST_TIMEOUT_SECONDS := 120
+SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard tests/*.sh tests/*/*.sh tests/*/*/*.sh)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -50,8 +51,10 @@ lint: $(VENV)/installed-lint ## everything that can be found wrong without runni
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck --shell=bash --external-sources --source-path=SCRIPTDIR --source-path=. $(SCRIPTS)
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	$(BIN)/zizmor --offline --quiet --persona pedantic .github
-	$(BIN)/yamllint --strict .github helm
+	$(BIN)/yamllint --strict .github helm loadtest
 	$(BIN)/check-jsonschema --check-metaschema helm/smtpgw/values.schema.json
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
