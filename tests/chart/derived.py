@@ -1,13 +1,14 @@
 """`python -m tests.chart.derived`: writes what of the chart is made from something else.
 
-The names of the gateway's settings go into values.schema.json; the comments of values.yaml, and what capacity takes,
-into README.md. A test sees that they are as this would write them.
+The names of the gateway's settings, and of the values that must be there, go into values.schema.json; the comments of
+values.yaml, and what capacity takes, into README.md. A test sees that they are as this would write them.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,9 +37,18 @@ COMPUTED = frozenset(
 )
 
 
+def require(place: dict[str, Any], values: dict[str, Any]) -> None:
+    """Require each value that has a default: a `null` takes it away, and with it whatever is checked of it."""
+    place["required"] = [key for key, value in values.items() if value is not None]
+    for key, value in values.items():
+        if isinstance(value, dict) and place["properties"][key].get("additionalProperties") is False:
+            require(place["properties"][key], value)
+
+
 def schema() -> str:
-    """values.schema.json with the settings that `config` may have."""
+    """values.schema.json with the settings that `config` may have, and with what must have a value."""
     whole = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    require(whole, yaml.safe_load((CHART / "values.yaml").read_text("utf-8")))
     whole["$defs"]["settings"] = {
         "type": "object",
         "additionalProperties": False,

@@ -82,6 +82,11 @@ def test_the_pod_asks_a_listener_without_proxy(changes, address):
     assert of_kind("Pod", with_changes(**changes))["spec"]["containers"][0]["args"][1:] == [address, "smtp.example.com"]
 
 
+def test_the_pod_is_still_there_when_helm_asks_for_its_log():
+    hooks = of_kind("Pod", with_changes())["metadata"]["annotations"]
+    assert hooks == {"helm.sh/hook": "test", "helm.sh/hook-delete-policy": "before-hook-creation"}
+
+
 def test_there_is_no_test_where_every_listener_wants_a_header():
     found = with_changes(internalService={"enabled": False})
     assert all(manifest["kind"] != "Pod" for manifest in found)

@@ -1,6 +1,7 @@
 """What the chart renders is what Kubernetes takes, fits together, and asks for no more rights than it needs."""
 
 import json
+import re
 from pathlib import Path
 
 import helm_python as helm
@@ -196,6 +197,13 @@ def test_the_policy_lets_mail_in_from_anywhere_and_metrics_from_monitoring_alone
     assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
 
 
+def test_where_no_peer_is_named_nobody_is_let_in():
+    """An empty list of peers is everybody, to Kubernetes."""
+    policy = of_kind("NetworkPolicy", with_changes(networkPolicy={"internalFrom": [], "metricsFrom": []}))["spec"]
+    assert [rule["ports"] for rule in policy["ingress"]] == [[{"protocol": "TCP", "port": "smtp"}]]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+
+
 # --- The load balancer --------------------------------------------------------------------------------------------
 
 
@@ -303,4 +311,9 @@ def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes():
     assert MESSAGES in (CHART.parent.parent / "smtpgw/metrics.py").read_text("utf-8")
     keda = {"engine": "keda", "messagesPerSecond": 50, "prometheusURL": "http://prometheus:9090"}
     triggers = of_kind("ScaledObject", with_changes(autoscaling=keda))["spec"]["triggers"]
-    assert f"rate({MESSAGES}{{" in triggers[1]["metadata"]["query"]
+    query = triggers[1]["metadata"]["query"]
+    assert f"rate({MESSAGES}{{" in query
+    # Two releases in a namespace must not count each other's messages.
+    (pattern,) = re.findall(r'pod=~"(.+?)"', query)
+    assert re.fullmatch(pattern, "smtpgw-6d5f8c7b9d-x2x4v")
+    assert not re.fullmatch(pattern, "smtpgw-us-6d5f8c7b9d-x2x4v")

@@ -2,8 +2,9 @@
 
 import helm_python as helm
 import pytest
+import yaml
 
-from tests.chart.derived import CHART
+from tests.chart.derived import CHART, rows
 from tests.chart.rendering import SETTING_VALUES, merged, with_changes
 
 REFUSED = [
@@ -47,6 +48,12 @@ REFUSED = [
     ({"config": {"SMTPGW_SUBMIT_TIMEOUT_SECONDS": 120}}, "must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS"),
     ({"shutdown": {"drainTimeoutSeconds": 551}}, "601 s of grace"),
     ({"shutdown": {"preStopSleepSeconds": 0}}, "/shutdown/preStopSleepSeconds"),
+    # A pod that has gone while the load balancer still sends to it.
+    ({"shutdown": {"preStopSleepSeconds": 18}}, "18 must be more than the 18 s"),
+    ({"service": {"annotations": {"loadbalancer.openstack.org/health-monitor-delay": "30"}}}, "more than the 93 s"),
+    # An autoscaler that reckons in a share of nothing.
+    ({"resources": {"requests": {"cpu": None}}}, "resources.requests.cpu"),
+    ({"resources": {"requests": None}, "autoscaling": {"engine": "keda"}}, "resources.requests.cpu"),
     ({"monitoring": {"monitor": "Both"}}, "/monitoring/monitor"),
     ({"monitoring": {"rules": {"runbookURL": "RUNBOOK.md"}}}, "/monitoring/rules/runbookURL"),
     ({"monitoring": {"rules": {"runbookURL": "https://git.example.com/RUNBOOK.md#alerts"}}}, "/rules/runbookURL"),
@@ -67,6 +74,10 @@ def test_dangerous_and_unknown_values_are_refused(changes, said):
         {"proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/64", "::1/128"]}},
         {"tls": {"existingSecret": "", "certManager": {"enabled": True, "issuerRef": {"name": "le"}}}},
         {"shutdown": {"gracePeriodSeconds": 150}},
+        {"autoscaling": {"engine": "keda"}},  # by CPU alone
+        {"shutdown": {"preStopSleepSeconds": 19}},
+        {"shutdown": {"preStopSleepSeconds": 1}, "service": {"ovh": {"enabled": False}}},
+        {"resources": {"requests": None}, "autoscaling": {"engine": "none"}},
         {"shutdown": {"drainTimeoutSeconds": 550}},
         {"autoscaling": {"minReplicas": 4, "maxReplicas": 4}},
         {"global": {"anything": "of a parent chart"}},
@@ -82,6 +93,25 @@ def test_the_defaults_alone_are_refused_for_what_only_the_operator_knows():
         chart.render(values={}, name="smtpgw", namespace="mail", is_upgrade=False)
     for place in ("/hostname", "/image/repository", "/proxyProtocol/trustedCIDRs", "/tls/existingSecret"):
         assert place in str(refusal.value)
+
+
+def test_no_value_can_be_taken_away():
+    """Helm takes `null` for "as if the chart had no such value": then nothing would be checked of it, either."""
+    text = (CHART / "values.yaml").read_text("utf-8")
+    may_be_null = set()
+    for name, default, _ in rows(yaml.compose(text), text.splitlines()):
+        if name.startswith("resources."):
+            continue  # Kubernetes's own, and free
+        changes: dict = {name.rpartition(".")[2]: None}
+        for key in reversed(name.split(".")[:-1]):
+            changes = {key: changes}
+        try:
+            with_changes(**changes)
+        except helm.HelmValuesError:
+            continue
+        assert default == "null", name
+        may_be_null.add(name)
+    assert may_be_null == {"autoscaling.messagesPerSecond", "service.smtpsPort", "shutdown.gracePeriodSeconds"}
 
 
 def test_every_map_of_the_schema_is_closed():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import yaml
@@ -39,6 +40,16 @@ def test_every_value_has_a_comment_and_there_are_few_of_them():
     rows = list(derived.rows(yaml.compose(text), text.splitlines()))
     assert [name for name, _, comment in rows if not comment] == []
     assert len(text.splitlines()) < 150
+
+
+def test_every_value_is_used_and_what_is_used_is_a_value():
+    text = (derived.CHART / "values.yaml").read_text("utf-8")
+    names = {name for name, _, _ in derived.rows(yaml.compose(text), text.splitlines())}
+    templates = "".join(path.read_text("utf-8") for path in derived.CHART.glob("templates/**/*") if path.is_file())
+    used = set(re.findall(r"\.Values\.([A-Za-z][A-Za-z.]*[A-Za-z])", templates))
+    free = {"config", "resources"}  # maps of which a template asks for one key, or for all of them
+    assert {name for name in names if name not in used and name.partition(".")[0] not in free} == set()
+    assert {name for name in used if name not in names and name.partition(".")[0] not in free} == set()
 
 
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)

@@ -27,7 +27,7 @@ def test_kubernetes_waits_for_gunicorn_and_ovh_for_kubernetes(path):
     ("shutdown", "grace"),
     [
         ({}, 150),
-        ({"preStopSleepSeconds": 5, "drainTimeoutSeconds": 60}, 90),
+        ({"preStopSleepSeconds": 20, "drainTimeoutSeconds": 60}, 105),
         ({"gracePeriodSeconds": 300}, 300),
     ],
 )

@@ -13,8 +13,19 @@
 {{- if gt $grace 600 -}}
 {{- fail (printf "shutdown: %d s of grace are more than the 600 s that OVH waits for a node's pods" $grace) -}}
 {{- end -}}
-{{- if gt .Values.autoscaling.minReplicas .Values.autoscaling.maxReplicas -}}
+{{- if and .Values.service.ovh.enabled (eq .Values.service.type "LoadBalancer") -}}
+{{- $sleep := int .Values.shutdown.preStopSleepSeconds -}}
+{{- $look := include "smtpgw.balancerLookSeconds" . | int -}}
+{{- if le $sleep $look -}}
+{{- fail (printf "shutdown.preStopSleepSeconds: %d must be more than the %d s after which the load balancer has seen that a pod goes" $sleep $look) -}}
+{{- end -}}
+{{- end -}}
+{{- /* int: from `--set` they are integers, from a file floats, and templates do not compare the one with the other. */ -}}
+{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
 {{- fail "autoscaling.minReplicas: must not be more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if and (ne .Values.autoscaling.engine "none") (not (dig "requests" "cpu" "" .Values.resources)) -}}
+{{- fail "resources.requests.cpu: autoscaling.cpuPercent is a share of it, and nothing scales without" -}}
 {{- end -}}
 {{- $messageBytes := .Values.config.SMTPGW_MAX_MESSAGE_BYTES | default 26214400 | int64 -}}
 {{- $bytesInFlight := .Values.config.SMTPGW_MAX_BYTES_IN_FLIGHT | default 134217728 | int64 -}}
