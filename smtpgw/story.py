@@ -116,20 +116,22 @@ class Story:
         if self.span:
             self._trace(self.span, reply, result)
         logs.message(
-            id=self.submission.id,
-            session=self.submission.session_id,
-            client=self.submission.client,
-            account=self.submission.account.id,
-            result=result,
-            reason=reply.name,
-            reply=words(reply),
-            mail_from=logs.address(self.submission.envelope.reverse_path),
-            recipients=len(self.submission.envelope.recipients),
-            bytes=len(self.submission.raw),
-            ms=int(duration * 10_000) / 10,  # round() costs five times that
-            stages={name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
-            results=[told(outcome) for outcome in self.outcomes],
-            **self.fields,
+            {
+                "id": self.submission.id,
+                "session": self.submission.session_id,
+                "client": self.submission.client,
+                "account": self.submission.account.id,
+                "result": result,
+                "reason": reply.name,
+                "reply": words(reply),
+                "mail_from": logs.address(self.submission.envelope.reverse_path),
+                "recipients": len(self.submission.envelope.recipients),
+                "bytes": len(self.submission.raw),
+                "ms": int(duration * 10_000) / 10,  # round() costs five times that
+                "stages": {name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
+                "results": [told(outcome) for outcome in self.outcomes],
+                **self.fields,
+            }
         )
 
     def _measure(self, duration: float, result: str, results: Sequence[str]) -> None:

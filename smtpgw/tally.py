@@ -13,7 +13,7 @@ from typing import Any
 import prometheus_client
 from prometheus_client import Metric
 
-Labels = tuple[str, ...]
+Labels = tuple[str | int, ...]
 
 
 class Counter(prometheus_client.Counter):
@@ -23,7 +23,7 @@ class Counter(prometheus_client.Counter):
         super().__init__(*arguments, **options)
         self.pending: defaultdict[Labels, int] = defaultdict(int)
 
-    def count(self, *labels: str) -> None:
+    def count(self, *labels: str | int) -> None:
         """Add one for these values of the labels, in their order."""
         self.pending[labels] += 1
 
@@ -44,11 +44,12 @@ class Histogram(prometheus_client.Histogram):
         super().__init__(*arguments, **options)
         self.pending: dict[Labels, tuple[list[int], list[float]]] = {}
 
-    def add(self, amount: float, *labels: str) -> None:
+    def add(self, amount: float, *labels: str | int) -> None:
         """Observe an amount, for these values of the labels."""
-        if labels not in self.pending:
-            self.pending[labels] = [0] * len(self._upper_bounds), [0.0]
-        times, total = self.pending[labels]
+        try:
+            times, total = self.pending[labels]
+        except KeyError:
+            times, total = self.pending[labels] = [0] * len(self._upper_bounds), [0.0]
         times[bisect_left(self._upper_bounds, amount)] += 1
         total[0] += amount
 

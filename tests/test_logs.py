@@ -363,7 +363,7 @@ def test_octets_that_are_no_text_do_not_stop_a_line(lines):
 
 
 def test_before_it_is_configured_only_warnings_are_said_and_for_people():
-    script = "from smtpgw import logs; logs.message(id='x'); logs.limit(client='192.0.2.1')"
+    script = "from smtpgw import logs; logs.message({'id': 'x'}); logs.limit(client='192.0.2.1')"
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == ""
     assert re.fullmatch(r"\d\d:\d\d:\d\d limit     client=192\.0\.2\.1\n", run.stderr)
