@@ -42,6 +42,16 @@ def test_the_seconds_of_the_guide_are_the_chart_s():
     assert f"must be ready for {spec['minReadySeconds']} s" in README
 
 
+def test_the_nodes_of_the_guide_have_room_for_the_pod_that_an_upgrade_adds():
+    (nodes,) = re.findall(r"three nodes of (\d+) vCPU and (\d+) GB", README)
+    spec = of_kind("Deployment", with_changes())["spec"]
+    resources = spec["template"]["spec"]["containers"][0]["resources"]
+    surge = spec["strategy"]["rollingUpdate"]["maxSurge"]
+    # What a node keeps to itself and the pods of its network take, by OVH's documents: 1.6 GB, and half a vCPU in all.
+    assert float(nodes[0]) - 0.5 >= (1 + surge) * int(resources["requests"]["cpu"])
+    assert float(nodes[1]) - 1.6 >= (1 + surge) * int(resources["limits"]["memory"].removesuffix("Gi")) * 1.074
+
+
 def test_names_of_objects_in_the_guide_are_the_chart_s():
     names = {(m["kind"], m["metadata"]["name"]) for m in with_changes()}
     assert {("Service", "smtpgw"), ("Service", "smtpgw-internal"), ("Deployment", "smtpgw")} <= names
