@@ -10,6 +10,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from smtpgw import logs
+from smtpgw.balance import Counts
 from smtpgw.settings import Settings
 from smtpgw.worker import GatewayWorker
 
@@ -36,6 +37,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "logconfig_dict": logs.configuration(settings.log_level),
         "proc_name": "smtpgw",
         "on_starting": on_starting,
+        "pre_fork": pre_fork,
         "post_fork": post_fork,
         "child_exit": child_exit,
         "worker_exit": worker_exit,
@@ -56,6 +58,11 @@ def on_starting(_arbiter: object) -> None:
             file.unlink()
 
 
+def pre_fork(arbiter: Any, worker: GatewayWorker) -> None:
+    """Give a worker its place among those that share the connections."""
+    worker.share = arbiter.app.counts.join()
+
+
 def post_fork(arbiter: Any, worker: GatewayWorker) -> None:
     """Show a worker the signals that it is sent while it starts.
 
@@ -66,10 +73,11 @@ def post_fork(arbiter: Any, worker: GatewayWorker) -> None:
 
 
 def child_exit(_arbiter: object, worker: GatewayWorker) -> None:
-    """Take back the "live" gauges of a worker that has ended, its open sessions for one.
+    """Take back the place of a worker that has ended, and its "live" gauges, its open sessions for one.
 
     As prometheus_client.multiprocess.mark_process_dead does, which the master must not import.
     """
+    worker.share.leave()
     folder = metrics_folder()
     if folder:
         for file in folder.glob(f"gauge_live*_{worker.pid}.db"):
@@ -86,6 +94,7 @@ class Application(BaseApplication):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.counts = Counts(settings.workers)
         super().__init__()
 
     def load_config(self) -> None:

@@ -18,6 +18,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from smtpgw.balance import BalancedServer, Share
 from smtpgw.readers import is_in
 from smtpgw.settings import Settings
 
@@ -43,6 +44,7 @@ class GatewayWorker(GeventWorker):
     certificate: "Certificate"
     doorkeeper: "Doorkeeper"
     room: "Room"
+    share: Share  # of the connections; given by the master
     early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
 
     def __init__(self, *arguments: Any) -> None:
@@ -99,15 +101,9 @@ class GatewayWorker(GeventWorker):
         http: list[StreamServer] = []
         for listener in self.sockets:
             name = self.name_of(listener)
-            is_http = name == "http"
-            pool = Pool(HTTP_CONNECTIONS if is_http else self.settings.max_sessions + SPARE_CONNECTIONS)
-            listener.setblocking(True)
-            handle = partial(self.handle, listener) if is_http else partial(self.serve_smtp, name)
-            server = StreamServer(listener, handle=handle, spawn=pool)
-            if self.cfg.workers > 1:
-                server.max_accept = 1  # leave the next connection to another worker
+            server = self.server(name, listener)
             server.start()
-            (http if is_http else smtp).append(server)
+            (http if name == "http" else smtp).append(server)
         gevent.spawn(self.certificate.watch, self.settings.tls_check_seconds)
         while not self.early_signals.empty():
             self.alive &= self.early_signals.get() not in ENDING
@@ -119,6 +115,17 @@ class GatewayWorker(GeventWorker):
         self.gateway.close()
         metrics.flush()
         tracing.stop()
+
+    def server(self, name: str, listener: Any) -> StreamServer:
+        """What accepts the connections of a listening socket."""
+        listener.setblocking(True)
+        if name == "http":
+            return StreamServer(listener, partial(self.handle, listener), spawn=Pool(HTTP_CONNECTIONS))
+        pool = Pool(self.settings.max_sessions + SPARE_CONNECTIONS)
+        handle = partial(self.serve_smtp, name)
+        if self.cfg.workers > 1:
+            return BalancedServer(listener, handle, spawn=pool, share=self.share)
+        return StreamServer(listener, handle, spawn=pool)
 
     def tick(self) -> None:
         """Tell the master that this process is well, and measure how late its greenlets run."""
@@ -136,6 +143,7 @@ class GatewayWorker(GeventWorker):
         from smtpgw import logs, metrics
 
         began = time.monotonic()
+        self.share.leave()
         for server in servers:
             server.close()
         metrics.DRAINING.set(1)

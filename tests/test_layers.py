@@ -13,7 +13,7 @@ LAYERS = [
     "settings readers envelope smtpgw",
     "replies masking outlet logs",
     "metrics tally shares tracing mappings",
-    "bugs limits sasl grammar proxy tls mime stream http11 transport terminal sandbox diary scrape web",
+    "balance bugs limits sasl grammar proxy tls mime stream http11 transport terminal sandbox diary scrape web",
     "wire message cakemail",
     "dialects accounts throttle breaker",
     "translation memory",

@@ -39,11 +39,12 @@ class Wrong(Exception):
 class Servers:
     """The gateway and the sandbox behind it; also a context manager."""
 
-    def __init__(self, folder: Path, core: int | None, other_core: int | None) -> None:
+    def __init__(self, folder: Path, core: int | None, other_core: int | None, **variables: str) -> None:
+        """`variables` are the gateway's settings, beside those that it needs."""
         self.core, self.other_core = core, other_core
         with on_core(other_core):
             self.sandbox = Sandbox(API_MS)
-        self.gateway = Gateway(self.sandbox.url, folder, SMTPGW_WORKERS="1")
+        self.gateway = Gateway(self.sandbox.url, folder, **{"SMTPGW_WORKERS": "1"} | variables)
 
     def __enter__(self) -> Self:
         with on_core(self.core):
