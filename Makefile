@@ -10,7 +10,7 @@ SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard tests/*.sh tests/*/*
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo start test chaos soak fuzz observe loadtest bench lint format docs clean
+.PHONY: help demo start test chaos soak fuzz observe loadtest bench scale lint format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ loadtest: $(VENV)/installed build/locust/installed ## sandbox, gateway and locus
 
 bench: $(VENV)/installed-tests ## CPU a message, by stage and end to end, beside the stored baseline: about a minute
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+scale: $(VENV)/installed-tests ## CPU a message with ARGS=connections, ARGS=workers, or ARGS=hour, which takes one
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
 lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
