@@ -185,59 +185,6 @@ def test_pods_are_restricted(path):
             assert volume.get("emptyDir", {"medium": "Memory"})["medium"] == "Memory"  # no mail on a disk
 
 
-def test_the_policy_lets_mail_in_from_anywhere_and_metrics_from_monitoring_alone():
-    policy = of_kind("NetworkPolicy", with_changes())["spec"]
-    by_port = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
-    assert by_port["smtp"] == []  # no `from` is everybody: pods see the load balancer's address
-    assert by_port["internal"] == [{"podSelector": {}}]
-    assert by_port["http"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
-    dns, https = policy["egress"]
-    assert {port["port"] for port in dns["ports"]} == {53}
-    assert https["ports"] == [{"protocol": "TCP", "port": 443}]
-    assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
-
-
-def test_where_no_peer_is_named_nobody_is_let_in():
-    """An empty list of peers is everybody, to Kubernetes."""
-    policy = of_kind("NetworkPolicy", with_changes(networkPolicy={"internalFrom": [], "metricsFrom": []}))["spec"]
-    assert [rule["ports"] for rule in policy["ingress"]] == [[{"protocol": "TCP", "port": "smtp"}]]
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-
-
-# --- The load balancer --------------------------------------------------------------------------------------------
-
-
-def balancer(**changes) -> dict:
-    return of_kind("Service", with_changes(**changes), "smtpgw")
-
-
-def test_octavia_waits_longer_than_the_gateway():
-    annotations = balancer()["metadata"]["annotations"]
-    prefix = "loadbalancer.openstack.org"
-    assert annotations[f"{prefix}/timeout-client-data"] == annotations[f"{prefix}/timeout-member-data"] == "360000"
-    assert annotations[f"{prefix}/proxy-protocol"] == "v2"
-    assert annotations[f"{prefix}/keep-floatingip"] == "true"
-    longer = balancer(config={"SMTPGW_IDLE_TIMEOUT_SECONDS": 900})["metadata"]["annotations"]
-    assert longer[f"{prefix}/timeout-client-data"] == "960000"
-    slower = balancer(config={"SMTPGW_DATA_TIMEOUT_SECONDS": "1200.5"})["metadata"]["annotations"]
-    assert slower[f"{prefix}/timeout-member-data"] == "1260500"
-
-
-def test_the_operator_s_annotations_win_and_others_need_no_ovh():
-    mine = {"loadbalancer.openstack.org/lb-method": "SOURCE_IP", "a/b": "c"}
-    annotations = balancer(service={"annotations": mine})["metadata"]["annotations"]
-    assert mine.items() <= annotations.items()
-    assert balancer(service={"ovh": {"enabled": False}})["metadata"]["annotations"] == {}
-    assert balancer(service={"type": "ClusterIP"})["metadata"]["annotations"] == {}
-    off = balancer(proxyProtocol={"enabled": False})["metadata"]["annotations"]
-    assert "loadbalancer.openstack.org/proxy-protocol" not in off
-
-
-def test_annotations_are_strings():
-    for value in balancer(service={"ovh": {"flavor": "small"}})["metadata"]["annotations"].values():
-        assert isinstance(value, str)
-
-
 # --- For people ---------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ REFUSED = [
     ({"replicas": 3}, "replicas"),
     ({"service": {"prot": 587}}, "prot"),
     ({"service": {"port": "587"}}, "/service/port"),
+    ({"service": {"smtpsPort": 587}}, "service.smtpsPort: must be another"),
     ({"service": {"ovh": {"flavor": "small", "flavorId": "1d7c9a2e-0b1f-4c6e-9a3d-5e8f7b6c4a21"}}}, "/ovh/flavorId"),
     ({"service": {"ovh": {"flavor": "tiny"}}}, "/ovh/flavor"),
     # The PROXY protocol: whoever may send its header may be anybody.

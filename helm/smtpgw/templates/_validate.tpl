@@ -27,6 +27,9 @@
 {{- if and (ne .Values.autoscaling.engine "none") (not (dig "requests" "cpu" "" .Values.resources)) -}}
 {{- fail "resources.requests.cpu: autoscaling.cpuPercent is a share of it, and nothing scales without" -}}
 {{- end -}}
+{{- if eq (int .Values.service.port) (int .Values.service.smtpsPort) -}}
+{{- fail "service.smtpsPort: must be another than service.port" -}}
+{{- end -}}
 {{- $messageBytes := .Values.config.SMTPGW_MAX_MESSAGE_BYTES | default 26214400 | int64 -}}
 {{- $bytesInFlight := .Values.config.SMTPGW_MAX_BYTES_IN_FLIGHT | default 134217728 | int64 -}}
 {{- if lt $bytesInFlight $messageBytes -}}
