@@ -48,18 +48,18 @@ class Point:
 
     name: str
     ms: float
-    units: float
+    value: float  # in units, or what the table says
     beside: str = ""
 
 
-def connections(rounds: int, scale: float = 1.0) -> Iterator[Point]:
+def connections(rounds: int, scale: float = 1.0, counts: Sequence[int] = CONNECTIONS) -> Iterator[Point]:
     """The cost by how many connections share the messages; their handshakes are not in it."""
     core, other_core = cores()
     unit, taken = Unit(), defaultdict[int, list[tuple[float, float]]](list)
     with tempfile.TemporaryDirectory() as folder, Servers(Path(folder), core, other_core, **ROOM) as servers:
         servers.send(WARM_UP, "warm", unit)
         for number in range(rounds):
-            for many in CONNECTIONS:
+            for many in counts:
                 load = Load("4 KB", max(many, int(MESSAGES * scale)), many)
                 ms, unit_ms = servers.send(load, f"r{number}c{many}", unit)
                 taken[many].append((ms, ms / unit_ms))
@@ -105,7 +105,7 @@ def busiest(servers: Servers, load: Load, prefix: str, unit: Unit) -> float:
     return max(cpu_seconds(pid) - was for pid, was in before.items()) * 1000 / load.messages
 
 
-def hours(minutes: int, per_second: float, period_minutes: float = PERIOD_MINUTES) -> Iterator[Point]:
+def hours(minutes: float, per_second: float, period_minutes: float = PERIOD_MINUTES) -> Iterator[Point]:
     """The cost in each period of a long run at a steady rate, and the memory at its end."""
     core, other_core = cores()
     unit = Unit()
@@ -128,7 +128,7 @@ def table(title: str, heads: Sequence[str], points: Sequence[Point]) -> Table:
     for column in (*heads, ""):
         made.add_column(column, justify="right")
     for point in points:
-        made.add_row(point.name, f"{point.ms:.3f}", f"{point.units:.3f}", point.beside)
+        made.add_row(point.name, f"{point.ms:.3f}", f"{point.value:.3f}", point.beside)
     return made
 
 

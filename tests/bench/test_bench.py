@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import end_to_end, figures, processes
+from tests.bench import end_to_end, figures, processes, scale
 from tests.bench.figures import TOLERANCE, Figure, Row, Samples
 from tests.bench.load import Load
 from tests.bench.messages import KINDS, TAG, tags
@@ -26,6 +26,21 @@ def test_a_round_has_each_figure_of_the_baseline():
     assert all(figure.ms > 0 and figure.ratio > 0 for figure in (*found.values(), *baseline.values()))
     assert 0 < bench.share_of_telling(found) < 1
     assert measured.keys() == figures.here().keys()
+
+
+@pytest.mark.parametrize(
+    ("measured", "names"),
+    [
+        (lambda: scale.connections(1, 0.005, (2, 5)), ["2 connections", "5 connections"]),
+        (lambda: scale.two_workers(1, 0.01), ["persistent connections", "a connection each"]),
+        (lambda: scale.hours(0.02, 100, 0.01), ["to minute 0.01", "to minute 0.02"]),
+    ],
+    ids=scale.HEADS,
+)
+def test_what_a_message_costs_at_other_scales(measured, names):
+    points = list(measured())
+    assert [point.name for point in points] == names
+    assert all(point.ms > 0 and point.value > 0 for point in points)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
