@@ -15,6 +15,7 @@ class Scrape:
 
     seconds: float  # of a monotonic clock
     samples: dict[str, dict[Labels, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
+    least: dict[str, float] = field(default_factory=dict)  # of all series of a name: what it is no sense to add up
 
     def add(self, page: str) -> None:
         """Add the samples of a page in Prometheus' text format.
@@ -25,6 +26,7 @@ class Scrape:
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 self.samples[sample.name][frozenset(sample.labels.items())] += sample.value
+                self.least[sample.name] = min(sample.value, self.least.get(sample.name, sample.value))
 
     def value(self, name: str, **labels: str) -> float:
         """The sum of all series of this name that have these labels."""
@@ -39,10 +41,6 @@ class Scrape:
                 sums[dict(found).get(label, "")] += value
         return dict(sums)
 
-    def smallest(self, name: str) -> float | None:
-        """The least of all series of this name; None where there is none."""
-        return min(self.samples.get(name, {}).values(), default=None)
-
 
 @dataclass(slots=True)
 class Interval:
@@ -56,7 +54,7 @@ class Interval:
         return max(self.after.seconds - self.before.seconds, 0.001)
 
     def rate(self, name: str, **labels: str) -> float:
-        """How much a counter grew, a second. One that began anew counts from 0."""
+        """How much a counter grew, a second; 0 where it began anew."""
         grown = self.after.value(name, **labels) - self.before.value(name, **labels)
         return max(grown, 0.0) / self.seconds
 

@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from collections.abc import Iterator
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -54,12 +55,27 @@ def watch(addresses: list[str], interval_seconds: float, *, once: bool) -> None:
         time.sleep(interval_seconds)
         console.print(view(Interval(before, scrape(addresses)), addresses))
         return
-    with Live(Text("looking…"), console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        while True:
-            time.sleep(interval_seconds)
+    looks = look_on(before, addresses, interval_seconds)
+    if not console.is_terminal:  # a pipe, or `kubectl exec` without a terminal: one look after the other
+        for look in looks:
+            console.print(look, "")
+        return
+    with Live(Text("looking…"), console=console, screen=True, auto_refresh=False) as live:
+        for look in looks:
+            live.update(look, refresh=True)
+
+
+def look_on(before: Scrape, addresses: list[str], interval_seconds: float) -> Iterator[Group | Text]:
+    """Look after look, without end. A gateway that is away for a while, as at a restart, is named and waited for."""
+    while True:
+        time.sleep(interval_seconds)
+        try:
             after = scrape(addresses)
-            live.update(view(Interval(before, after), addresses), refresh=True)
-            before = after
+        except OSError as problem:
+            yield Text(f"no answer: {problem}", style="bold red")
+            continue
+        yield view(Interval(before, after), addresses)
+        before = after
 
 
 def scrape(addresses: list[str]) -> Scrape:
@@ -89,7 +105,7 @@ def view(interval: Interval, addresses: list[str]) -> Group:
 
 def headline(interval: Interval, addresses: list[str]) -> Text:
     now = interval.after
-    expiry = now.smallest("smtpgw_certificate_expiry_timestamp_seconds")
+    expiry = now.least.get("smtpgw_certificate_expiry_timestamp_seconds")
     days = "" if expiry is None else f"certificate {(expiry - time.time()) / DAY_SECONDS:.0f} days"
     draining = now.value("smtpgw_draining")
     words = [

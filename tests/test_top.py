@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from smtpgw import top
 from smtpgw.scrape import Interval, Scrape
-from tests.gateway import ROOT, SENDER, USERNAME
+from tests.gateway import ROOT, SENDER, USERNAME, Gateway
 from tests.ports import free_port
 
 
@@ -81,6 +82,32 @@ def test_a_terminal_is_refreshed_until_ctrl_c(load):
     assert b"\x1b[?1049h" in seen  # the alternate screen: what was on the terminal comes back
 
 
+@contextlib.contextmanager
+def piped(gateway: Gateway) -> Iterator[Iterator[str]]:
+    """The lines that `top` prints where there is no terminal, until Ctrl-C."""
+    command = [sys.executable, "-m", "smtpgw", "top", "--interval", "0.3", f"127.0.0.1:{gateway.http_port}"]
+    environ = {**os.environ, "COLUMNS": "160"}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as watching:
+        yield watching.stdout
+        watching.send_signal(signal.SIGINT)
+        watching.stdout.read()
+    assert watching.returncode == 0
+
+
+def test_a_pipe_gets_look_after_look(load):
+    with piped(load) as lines:
+        assert all(any("messages/s" in line for line in lines) for _ in range(3))
+
+
+def test_a_gateway_that_restarts_is_waited_for(gateway):
+    with piped(gateway) as lines:
+        assert any("messages/s" in line for line in lines)
+        gateway.stop()
+        assert any(line.startswith("no answer: http://127.0.0.1:") for line in lines)
+        gateway.start()
+        assert any("messages/s" in line for line in lines)
+
+
 def test_a_gateway_that_does_not_answer_is_named():
     address = f"127.0.0.1:{free_port()}"
     found = run("--once", address)
@@ -93,6 +120,8 @@ def test_several_gateways_are_added_up(load):
     address = f"127.0.0.1:{load.http_port}"
     found = run("--once", "--interval", "0.5", address, address)
     assert " 2 workers" in found.stdout
+    (days,) = re.findall(r"certificate (\d+) days", found.stdout)
+    assert int(days) <= 365  # of the one that expires first, and not added up
 
 
 def interval(before: str, after: str) -> Interval:
