@@ -12,6 +12,9 @@ import yaml
 from tests.observability.prometheus import CHART, RULES, RUNBOOK
 
 WINDOW = "15s"  # for $__rate_interval, where Prometheus scrapes once a second
+# Hours and minutes of the rules and panels, as the seconds of an incident that is staged.
+SCALE = {"5m": "10s", "10m": "10s", "15m": "15s", "30m": "15s", "1h": "18s", "6h": "20s", "3d": "25s"}
+FOR = "2s"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,24 @@ def board_queries() -> list[Query]:
         for panel in panels("smtpgw")
         for target in panel["targets"]
     ]
+
+
+def first_row() -> list[dict[str, Any]]:
+    """The panels of *What is it?*: those with a threshold, before the first of the rows with numbers."""
+    return [panel for panel in panels("smtpgw") if panel["type"] == "stat" and panel["gridPos"]["y"] == 1]
+
+
+def colour(panel: dict[str, Any], value: float) -> str:
+    """The colour that Grafana gives to a value."""
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    colours: list[str] = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
+    return colours[-1]
+
+
+def scaled(text: str) -> str:
+    """Rules or a query, for an incident of seconds."""
+    text = re.sub(r"\[(\w+)\]", lambda found: f"[{SCALE.get(found[1], found[1])}]", text)
+    return re.sub(r"(?m)^( +for: ).+$", rf"\g<1>{FOR}", text)
 
 
 def rules() -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ The dashboard's first row says which it was, the alert that belongs to it fires 
 
 import contextlib
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -19,19 +18,11 @@ from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import OTHER, OTHER_SENDER
 from tests.gateway import SENDER, Gateway
 from tests.observability.clients import Clock, connected, flood, send_all_day
-from tests.observability.dashboards import panels
+from tests.observability.dashboards import colour, first_row, scaled
 from tests.observability.prometheus import RULES, Prometheus, gateway_target, wait_for
 from tests.sandbox import Sandbox
 
 LOAD_SECONDS = 45.0  # two of the windows of 15 s that shares are counted in, and time for alerts
-# Hours and minutes of the rules and panels, as the seconds of this test.
-SCALE = {"5m": "10s", "10m": "10s", "15m": "10s", "30m": "12s", "1h": "15s", "6h": "20s", "3d": "25s"}
-FOR = "2s"
-
-
-def scaled(text: str) -> str:
-    text = re.sub(r"\[(\w+)\]", lambda found: f"[{SCALE.get(found[1], found[1])}]", text)
-    return re.sub(r"(?m)^( +for: ).+$", rf"\g<1>{FOR}", text)
 
 
 class Stage:
@@ -110,17 +101,6 @@ INCIDENTS = {
     "one-client": ("SmtpgwOneClientFloods", "One client: share of limits hit"),
     "certificate": ("SmtpgwCertificateExpires", "Certificate: days left"),
 }
-
-
-def first_row() -> list[dict]:
-    """The panels of *What is it?*: those with a threshold, before the first of the rows with numbers."""
-    return [panel for panel in panels("smtpgw") if panel["type"] == "stat" and panel["gridPos"]["y"] == 1]
-
-
-def colour(panel: dict, value: float) -> str:
-    """The colour that Grafana gives to a value."""
-    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    return [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
 
 
 @pytest.mark.parametrize("incident", INCIDENTS)

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from prometheus_client import Histogram
+from prometheus_client.utils import floatToGoString
 
 from smtpgw import metrics
 from tests.observability.dashboards import (
@@ -34,6 +36,11 @@ FOREIGN = {
     "octavia_listener_limit_sessions": {"listener"},
 }
 CATALOG = {described.name: described for described in metrics.CATALOG}
+BOUNDS = {
+    metric._name: frozenset(map(floatToGoString, metric._upper_bounds))
+    for metric in vars(metrics).values()
+    if isinstance(metric, Histogram)
+}
 RECORDED = {rule["record"] for rule in rules() if "record" in rule}
 MADE = {"class"}  # by label_replace
 
@@ -43,7 +50,8 @@ def labels_of(name: str) -> dict[str, frozenset[str]] | None:
     for part in ("_bucket", "_count", "_sum", ""):
         described = CATALOG.get(name.removesuffix(part)) if name.endswith(part) else None
         if described and (not part) == (described.type != "histogram"):
-            return {**described.labels, **({"le": frozenset()} if part == "_bucket" else {})}
+            bounds = {"le": BOUNDS.get(described.name, frozenset())} if part == "_bucket" else {}
+            return {**described.labels, **bounds}
     if name in FOREIGN or name in RECORDED:
         return dict.fromkeys(FOREIGN.get(name, ()), frozenset())
     return None
