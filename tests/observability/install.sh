@@ -1,7 +1,7 @@
 #!/bin/bash
 # Puts Prometheus, its promtool and the blackbox exporter into build/prometheus, and Grafana's grammar of LogQL beside
-# the program that reads with it: on Debian or Ubuntu, any number of times. Prometheus is unpacked and not installed,
-# since its packages would start servers.
+# the program that reads with it, and installs jq, with which the runbook reads the log: on Debian or Ubuntu, any number
+# of times. Prometheus is unpacked and not installed, since its packages would start servers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,4 +19,5 @@ if [ ! -x "$folder/usr/bin/promtool" ] || [ ! -x "$folder/usr/bin/prometheus-bla
 fi
 "$folder/usr/bin/promtool" --version | head -n 1
 
+install_packages jq
 install_node_modules tests/observability/logql

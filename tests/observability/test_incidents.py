@@ -18,7 +18,7 @@ from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import OTHER, OTHER_SENDER
 from tests.gateway import SENDER, Gateway
 from tests.observability.clients import Clock, connected, flood, send_all_day
-from tests.observability.dashboards import colour, first_row, scaled
+from tests.observability.dashboards import boards, colour, first_row, scaled
 from tests.observability.prometheus import RULES, Prometheus, gateway_target, wait_for
 from tests.sandbox import Sandbox
 
@@ -121,6 +121,15 @@ def test_the_alert_that_should_fire_fires_and_no_other(seen, incident):
     prometheus, _ = seen
     firing = {alert["labels"]["alertname"] for alert in prometheus.alerts() if of(alert, incident)}
     assert firing == {INCIDENTS[incident][0]} - {None}
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_the_dashboard_marks_when_an_alert_fired(seen, incident):
+    prometheus, _ = seen
+    (marks,) = boards()["smtpgw"]["annotations"]["list"]
+    expression = marks["expr"].replace("$namespace", incident).replace("$region", ".*")
+    named = {labels["alertname"] for labels, _ in prometheus.query(expression)}
+    assert named == {INCIDENTS[incident][0]} - {None}
 
 
 def of(alert: dict, incident: str) -> bool:

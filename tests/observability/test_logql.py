@@ -1,10 +1,11 @@
-"""The log's queries on the dashboards: LogQL by Grafana's own grammar, of fields that are, and each finds its lines."""
+"""The log's queries, of dashboard and runbook: LogQL by Grafana's grammar, of fields that are; each finds its lines."""
 
 import json
 import re
 import shutil
 import smtplib
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,12 @@ from smtpgw.sandbox.accounts import DEMO
 from tests.chart.rendering import of_kind, with_changes
 from tests.gateway import SENDER, Gateway
 from tests.observability.dashboards import panels, vocabulary
+from tests.observability.prometheus import RUNBOOK
 from tests.sandbox import Sandbox
 
 PROGRAM = Path(__file__).parent / "logql/read.js"
 MESSAGE_ID = "<logql@app.example>"
+MESSAGE_ID_OF_RUNBOOK = "<20261124.1@shop.example>"
 VARIABLES = {"$account": str(DEMO.id), "$client": "127.0.0.1", "$message_id": MESSAGE_ID, "$__auto": "5m"}
 OF_EVERY_LINE = {"event", "level", "time"}
 
@@ -138,3 +141,49 @@ def test_it_finds_lines_that_have_what_it_shows(name: str, log: list[str]):
     found = [json.loads(line) for line in log if query(name).finds(line)]
     assert 0 < len(found) < len(log)
     assert any(line.keys() >= set(query(name).named) for line in found)
+
+
+def test_a_query_of_one_message_id_finds_its_whole_story(shared_sandbox: Sandbox, log: list[str]):
+    first, second = (json.loads(line) for line in log if query("Its story A").finds(line))
+    (email,) = [email for email in shared_sandbox.emails() if email["email"] == "accepted@customer.example"]
+    assert first["results"] == [{"to": "a***@customer.example", "uuid": email["id"]}]
+    assert (first["result"], first["reply"]) == ("accepted", f"250 2.0.0 Ok: queued as {email['id']}")
+    assert (second["result"], second["reason"]) == ("refused", "not_queued_by_api")
+    (told,) = second["results"]
+    assert told == {"to": "r***@customer.example", "reply": second["reply"]}
+    assert second["reply"].startswith("550 5.7.1 ")
+    for line in (first, second):
+        assert (line["account"], line["client"], line["recipients"]) == (DEMO.id, "127.0.0.1", 1)
+        assert line["stages"].keys() == {"parse", "sender", "translate", "api"}
+
+
+def test_the_runbook_has_the_query_of_the_dashboard():
+    assert f"`` {QUERIES['Its story A'].replace(MESSAGE_ID, MESSAGE_ID_OF_RUNBOOK)} ``" in RUNBOOK.read_text("utf-8")
+
+
+@pytest.fixture
+def shell(log: list[str], tmp_path: Path) -> Callable[[int], str]:
+    """What the runbook's command of this number says of the log, in which a line is none of ours."""
+    if not shutil.which("jq"):
+        pytest.skip("no jq here: tests/observability/install.sh gets it")
+    file = tmp_path / "log"
+    file.write_text("\n".join(["what a library prints", *log, ""]))
+    commands = re.findall(r"(?m)^kubectl logs -l [^|]+( \| .+)$", RUNBOOK.read_text("utf-8"))
+
+    def run(number: int) -> str:
+        command = f"cat {file}{commands[number].replace(MESSAGE_ID_OF_RUNBOOK, MESSAGE_ID)}"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+def test_the_runbook_s_commands_say_who_has_most(shell: Callable[[int], str]):
+    assert shell(0).split() == ["1", str(DEMO.id)]
+    assert shell(1).split() == ["1", "127.0.0.1"]
+
+
+def test_the_runbook_s_command_finds_what_the_dashboard_finds(shell: Callable[[int], str], log: list[str]):
+    objects = re.split(r"(?m)^(?={)", shell(2))[1:]
+    assert list(map(json.loads, objects)) == [json.loads(line) for line in log if query("Its story A").finds(line)]

@@ -91,6 +91,22 @@ def test_legends_name_labels_that_the_query_keeps():
             assert named <= kept | MADE, (panel["title"], named - kept)
 
 
+def test_series_that_are_not_made_one_are_named_apart():
+    """Or those of two regions, say, would have one name."""
+    for panel in panels("smtpgw"):
+        for target in panel["targets"]:
+            is_one = re.match(r"[(\d -]*(sum|min|max|topk|histogram_quantile)\b", target["expr"])
+            assert is_one or "{{" in target["legendFormat"], (panel["title"], target["refId"])
+
+
+def test_numbers_say_so_when_there_is_no_traffic():
+    """Of no messages, a share or a percentile is not a number."""
+    for panel in panels("smtpgw"):
+        if panel["type"] == "stat":
+            (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+            assert (mapping["options"]["match"], mapping["options"]["result"]["text"]) == ("nan", "no traffic")
+
+
 def test_panels_have_titles_units_and_places_of_their_own():
     for name, board in boards().items():
         places = [
