@@ -33,7 +33,8 @@ def json_line(fields: Mapping[str, object]) -> bytes:
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # half of a surrogate pair, of octets that are no UTF-8
-        return json.dumps({**fields, "time": f"{datetime.now(UTC):%FT%T.%f+00:00}"}, default=str).encode() + b"\n"
+        said = {**fields, "time": f"{datetime.now(UTC):%FT%T.%f+00:00}"}
+        return json.dumps(said, default=str, separators=(",", ":")).encode() + b"\n"
 
 
 def console_line(fields: Mapping[str, object]) -> bytes:
@@ -159,7 +160,7 @@ def limit(**fields: object) -> None:
 
 
 def tls(*, failed: bool = False, **fields: object) -> None:
-    """Handshakes that failed, and the certificate."""
+    """The certificate: replaced, or kept. A handshake that failed is in the line of its session."""
     LOG.write("warning" if failed else "info", "tls", fields)
 
 

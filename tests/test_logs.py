@@ -360,6 +360,8 @@ def test_octets_that_are_no_text_do_not_stop_a_line(lines):
     logs.limit(client="192.0.2.1", what="\udcff", when=object())
     assert lines[0]["what"] == "\udcff"
     assert lines[0]["time"].endswith("+00:00")
+    line = logs.json_line({"event": "limit", "what": "\udcff"})
+    assert b'"event":"limit"' in line  # without spaces, as any other: the dashboard's queries look for that
 
 
 def test_before_it_is_configured_only_warnings_are_said_and_for_people():
