@@ -30,6 +30,8 @@ told_lately: TTLCache[tuple[str, str], bool] = TTLCache(10_000, LIMIT_LINE_SECON
 class Diary:
     """Of one session with a client."""
 
+    __slots__ = ("account_id", "peer", "session_id")
+
     def __init__(self, session_id: str, peer: Peer) -> None:
         self.session_id = session_id
         self.peer = peer

@@ -135,12 +135,23 @@ class Gateway:
 class Doorway:
     """The gateway, as a client at one address meets it: its failed logins count against this address."""
 
+    __slots__ = ("address", "gateway")
+
     def __init__(self, gateway: Gateway, address: str) -> None:
         self.gateway = gateway
         self.address = address
-        self.ready = gateway.ready
-        self.submit = gateway.submit
-        self.answered = gateway.answered
+
+    def ready(self) -> None:
+        """As `Gateway.ready`."""
+        self.gateway.ready()
+
+    def submit(self, submission: Submission) -> Reply:
+        """As `Gateway.submit`."""
+        return self.gateway.submit(submission)
+
+    def answered(self, submission: Submission, *, heard: bool) -> None:
+        """As `Gateway.answered`."""
+        self.gateway.answered(submission, heard=heard)
 
     def login(self, credentials: Credentials) -> Account:
         """As `Gateway.login`. Raises Refused: 454, too, after too many guesses from this address."""

@@ -66,13 +66,16 @@ class Doorkeeper:
         self.open = 0
         self.by_place: Counter[str] = Counter()
 
-    @contextmanager
-    def admit(self, address: str) -> Iterator[None]:
-        """Count a session for as long as the block lasts.
+    def admit(self, address: str) -> "Admission":
+        """Count a session for as long as the block lasts that this is the context of.
 
         Raises:
-            Refused: 421 where the worker or the address has as many as it may.
+            Refused: as the block begins, 421 where the worker or the address has as many as it may.
         """
+        return Admission(self, address)
+
+    def let_in(self, address: str) -> str:
+        """Count one more; the place that it is counted for. Raises Refused."""
         if self.open >= self.limit:
             metrics.LIMITS.labels("sessions").inc()
             raise Refused(replies.TOO_MANY_SESSIONS)
@@ -83,10 +86,27 @@ class Doorkeeper:
             raise Refused(replies.TOO_MANY_SESSIONS_FROM_ADDRESS)
         self.open += 1
         self.by_place[place] += 1
-        try:
-            yield
-        finally:
-            self.open -= 1
-            self.by_place[place] -= 1
-            if not self.by_place[place]:
-                del self.by_place[place]
+        return place
+
+    def let_out(self, place: str) -> None:
+        """One has gone that was counted for this place."""
+        self.open -= 1
+        self.by_place[place] -= 1
+        if not self.by_place[place]:
+            del self.by_place[place]
+
+
+class Admission:
+    """A session's being in; a generator made into a context would take half a kilobyte of each."""
+
+    __slots__ = ("door", "place")
+
+    def __init__(self, door: Doorkeeper, address: str) -> None:
+        self.door = door
+        self.place = address  # once it is in, what it is counted for
+
+    def __enter__(self) -> None:
+        self.place = self.door.let_in(self.place)
+
+    def __exit__(self, *_: object) -> None:
+        self.door.let_out(self.place)
