@@ -24,7 +24,10 @@ RAW = HEADERS + b"\r\n" + b"x" * 4000
 
 
 def telling() -> float:
-    """CPU seconds to tell of one message to one recipient, on an open session. In a process that gevent has patched."""
+    """CPU seconds to tell of one message to one recipient, on an open session. In a process that gevent has patched.
+
+    Told in a row, with warm caches. Between other work, as in a gateway, it takes up to twice that.
+    """
     from smtpgw import dialects, logs, message, metrics, replies
     from smtpgw.diary import Diary
     from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
@@ -51,7 +54,9 @@ def telling() -> float:
                 story.sender("sender-1001")
             for cache in ("login", "directory", "directory"):
                 metrics.CACHE.count(cache, "hit")
-            with story.stage("translate"), story.stage("api"):
+            with story.stage("translate"):
+                pass
+            with story.stage("api"):
                 metrics.API_SECONDS.add(0.01, "emails", "201")
             story.outcomes = [outcome]
             story.reply = replies.QUEUED
