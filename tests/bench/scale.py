@@ -70,23 +70,28 @@ def connections(rounds: int, scale: float = 1.0, counts: Sequence[int] = CONNECT
 def two_workers(rounds: int, scale: float = 1.0) -> Iterator[Point]:
     """What two workers carry, each on a core, beside one.
 
-    Clients and sandbox need both cores, too. So it is not told by messages a second, but by messages a second of CPU of
-    the worker that has most to do: when that has no more time, the gateway carries no more.
+    Clients and sandbox need cores, too, and there are no others: one worker shares its core with all of them, two
+    workers share theirs with twice the load. So a worker has the same company, and it is told by messages a second of
+    CPU of the worker that has most to do: when that has no more time, the gateway carries no more.
     """
+    core, _ = cores()
     unit, taken = Unit(), defaultdict[str, list[tuple[float, float]]](list)
     with (
         tempfile.TemporaryDirectory() as one,
         tempfile.TemporaryDirectory() as two,
-        Servers(Path(one), None, None) as single,
+        Servers(Path(one), core, core) as single,
         Servers(Path(two), None, None, SMTPGW_WORKERS="2") as double,
     ):
+        pin(double)
         for servers in (single, double):
-            pin(servers)
             servers.send(WARM_UP, "warm", unit)
         for number in range(rounds):
             for place, (name, load) in enumerate(LOADS.items()):
-                load = replace(load, messages=max(load.connections, int(load.messages * scale)))
-                costs = [busiest(servers, load, f"r{number}l{place}", unit) for servers in (single, double)]
+                many = max(load.connections, int(load.messages * scale))
+                alone = replace(load, messages=many)
+                both = replace(load, messages=2 * many, connections=2 * load.connections)
+                prefix = f"r{number}l{place}"
+                costs = busiest(single, alone, prefix, unit), busiest(double, both, prefix, unit)
                 taken[name].append((costs[1], costs[0] / costs[1]))
     for name, samples in taken.items():
         yield Point(name, *(statistics.median(found) for found in zip(*samples, strict=True)))
