@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import gevent
+from gevent.util import wrap_errors
 
 from smtpgw import dialects, memory, message, replies, translation
 from smtpgw.accounts import Accounts
@@ -174,8 +175,13 @@ def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
 
 
 def off_the_loop(octets: int, work: Callable[[], T]) -> T:
-    """Do some work; for a large message in a thread, since it would hold up every session of the process."""
+    """Do some work; for a large message in a thread, since it would hold up every session of the process.
+
+    What it raises is raised here, and nowhere else: gevent would log a refusal as an exception that nobody caught.
+    """
     if octets < LARGE_BYTES:
         return work()
-    found: T = gevent.get_hub().threadpool.apply(work)
+    found: T | Exception = gevent.get_hub().threadpool.apply(wrap_errors((Exception,), work))
+    if isinstance(found, Exception):
+        raise found
     return found

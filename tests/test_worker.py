@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from email.message import EmailMessage
 from pathlib import Path
 from statistics import median
 
@@ -183,6 +184,18 @@ def test_the_work_on_a_large_message_is_off_the_loop(octets: int, others_go_on: 
 
     assert off_the_loop(octets, work) is others_go_on
     other.join()
+
+
+def test_a_large_message_that_is_refused_is_no_error_of_ours(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its refusal is raised in a thread, where gevent would log it as an exception that nobody caught."""
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = SENDER, "Worker"
+    mail.add_attachment(b"x" * LARGE_BYTES, "application", "octet-stream", filename="report.bin")
+    refused = pytest.raises(smtplib.SMTPDataError, match=r"report\.bin")
+    with Gateway(sandbox.url, tmp_path) as own, own.client() as client, refused:
+        client.sendmail(SENDER, ["jane@customer.example"], mail.as_bytes())
+    assert '"reason":"unsupported_attachment"' in own.log.read_text()
+    assert '"event":"error"' not in own.log.read_text()
 
 
 def test_hup_under_load_loses_and_doubles_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
