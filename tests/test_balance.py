@@ -4,13 +4,13 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 
 import gevent
 
 from smtpgw.balance import NOBODY, BalancedServer, Counts, Share
-from tests.chaos.ledger import workers
+from tests.chaos.ledger import of_worker, workers
 from tests.gateway import Gateway
 from tests.line import metric
 
@@ -123,16 +123,14 @@ def test_a_server_that_was_closed_in_the_moment_takes_nothing():
 def test_a_tree_of_two_workers_and_one_that_comes_in_the_place_of_a_killed_one(sandbox, tmp_path):
     with Gateway(sandbox.url, tmp_path, SMTPGW_WORKERS="2") as gateway, ExitStack() as clients:
         wait_until(lambda: metric(gateway, "smtpgw_workers") == 2)
-        for _ in range(20):
-            clients.enter_context(gateway.client())
-        assert [sessions(gateway, pid) for pid in workers(gateway)] == [10, 10]
+        first = [clients.enter_context(gateway.client()) for _ in range(20)]
         killed, stays = workers(gateway)
+        assert Counter(of_worker(gateway, client) for client in first) == {killed: 10, stays: 10}
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: killed not in workers(gateway) and metric(gateway, "smtpgw_workers") == 2)
-        for _ in range(10):
-            clients.enter_context(gateway.client())
-        # Ten, and what may have come in the moment before the new one listened.
-        assert {pid: sessions(gateway, pid) for pid in workers(gateway)}[stays] <= 12
+        then = [clients.enter_context(gateway.client()) for _ in range(10)]
+        # None, but what may have come in the moment before the new one listened.
+        assert Counter(of_worker(gateway, client) for client in then)[stays] <= 2
 
 
 def wait_until(holds):
@@ -140,10 +138,3 @@ def wait_until(holds):
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.1)
-
-
-def sessions(gateway, pid):
-    """How many of the gateway's SMTP connections this process has."""
-    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    established = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{gateway.port:04X}") and row[3] == "01"}
-    return sum(os.readlink(found) in established for found in Path(f"/proc/{pid}/fd").iterdir())

@@ -20,6 +20,7 @@ from smtpgw import gunicorn_conf, replies, worker
 from smtpgw.gunicorn_conf import Application
 from smtpgw.settings import Settings
 from smtpgw.worker import GatewayWorker
+from tests.chaos.ledger import of_worker, workers
 from tests.gateway import ROOT, SENDER, Gateway
 from tests.line import PATIENCE_SECONDS, Line, metric
 from tests.recorder import plain
@@ -30,11 +31,6 @@ MESSAGE = f"From: {SENDER}\r\nSubject: Guards\r\n\r\nx\r\n"
 
 class ToldGateway(Gateway):
     command = ("tests.told_worker",)
-
-
-def workers(gateway: Gateway) -> set[int]:
-    pid = gateway.process.pid
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def wait_until(condition: object, what: str) -> None:
@@ -99,9 +95,9 @@ def test_what_gunicorn_is_told():
 
 
 def test_a_worker_that_stands_still_is_replaced(told: Gateway, tmp_path: Path):
-    before = workers(told)
+    before = set(workers(told))
     (tmp_path / "stand still").touch()
-    wait_until(lambda: workers(told) and not workers(told) & before, "it was not replaced")
+    wait_until(lambda: workers(told) and before.isdisjoint(workers(told)), "it was not replaced")
     wait_until(told.is_ready, "the new one is not ready")
     with told.client() as client:
         assert client.sendmail(SENDER, "ann@example.com", MESSAGE) == {}
@@ -118,21 +114,6 @@ def test_term_is_heard_at_once_and_not_at_the_next_tick(monkeypatch: pytest.Monk
     assert time.monotonic() - began < 15
     assert one.stopping()
     one.tmp.close()
-
-
-def of_worker(gateway: Gateway, client: smtplib.SMTP) -> int:
-    """The worker that serves a client, by what the kernel tells of its connection."""
-    assert client.sock
-    ours = f"0100007F:{client.sock.getsockname()[1]:04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines():
-        fields = line.split()
-        if fields[2] == ours and fields[1].endswith(f":{gateway.port:04X}"):
-            for worker in workers(gateway):
-                with contextlib.suppress(FileNotFoundError):
-                    links = [os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir()]
-                    if f"socket:[{fields[9]}]" in links:
-                        return worker
-    raise AssertionError("nobody serves it")
 
 
 def test_the_sessions_of_other_workers_do_not_notice_when_one_is_killed(sandbox: Sandbox, tmp_path: Path):

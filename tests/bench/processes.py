@@ -1,4 +1,4 @@
-"""Processes on cores, and the CPU time that they have used."""
+"""Processes on cores, the CPU time that they have used, and their memory."""
 
 import os
 import time
@@ -32,6 +32,12 @@ def cpu_seconds(root: int) -> float:
     counts in ticks of 10 ms.
     """
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in tree(root))
+
+
+def memory_kib(pid: int) -> int:
+    """The resident memory of a process."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0])
 
 
 def tree(root: int) -> list[int]:

@@ -24,7 +24,7 @@ from rich.table import Table  # noqa: E402
 
 from tests.bench.end_to_end import Servers, Wrong  # noqa: E402
 from tests.bench.load import Load  # noqa: E402
-from tests.bench.processes import cores, cpu_seconds  # noqa: E402
+from tests.bench.processes import cores, cpu_seconds, memory_kib  # noqa: E402
 from tests.bench.unit import Unit  # noqa: E402
 from tests.chaos.ledger import workers  # noqa: E402
 
@@ -119,13 +119,8 @@ def hours(minutes: float, per_second: float, period_minutes: float = PERIOD_MINU
         servers.send(WARM_UP, "warm", unit)
         for number in range(max(1, round(minutes / period_minutes))):
             ms, unit_ms = servers.send(load, f"p{number}", unit)
-            memory = sum(memory_mb(pid) for pid in workers(servers.gateway))
+            memory = sum(memory_kib(pid) for pid in workers(servers.gateway)) * 1024 / 1e6
             yield Point(f"to minute {(number + 1) * period_minutes:g}", ms, ms / unit_ms, f"{memory:.1f} MB")
-
-
-def memory_mb(pid: int) -> float:
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(status["VmRSS"].split()[0]) * 1024 / 1e6
 
 
 def table(title: str, heads: Sequence[str], points: Sequence[Point]) -> Table:

@@ -8,8 +8,10 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
+import smtplib  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -52,6 +54,21 @@ def add_faults(sandbox: Sandbox) -> None:
 def workers(gateway: Gateway) -> list[int]:
     pid = gateway.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def of_worker(gateway: Gateway, client: smtplib.SMTP) -> int:
+    """The worker that serves a client, by what the kernel tells of its connection."""
+    assert client.sock
+    ours = f"0100007F:{client.sock.getsockname()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        fields = line.split()
+        if fields[2] == ours and fields[1].endswith(f":{gateway.port:04X}"):
+            for worker in workers(gateway):
+                with contextlib.suppress(FileNotFoundError):
+                    links = [os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir()]
+                    if f"socket:[{fields[9]}]" in links:
+                        return worker
+    raise AssertionError("nobody serves it")
 
 
 def kill_a_worker(gateway: Gateway) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from time import monotonic, sleep  # noqa: E402
 
+from tests.bench.processes import memory_kib  # noqa: E402
 from tests.chaos.campaign import Campaign, compared, percentiles  # noqa: E402
 from tests.chaos.ledger import workers  # noqa: E402
 from tests.gateway import Gateway  # noqa: E402
@@ -57,11 +58,9 @@ class Held:
             assert monotonic() < deadline + PATIENCE_SECONDS, "no answer"
             sleep(0.1)
         (pid,) = workers(gateway)
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        memory_kib = int(status["VmRSS"].split()[0])
         to_api = connections(pid, gateway.variables["CAKEMAIL_API_URL"])
         descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir())) - to_api
-        return cls(memory_kib, descriptors, to_api, int((folder / "answer").read_text()))
+        return cls(memory_kib(pid), descriptors, to_api, int((folder / "answer").read_text()))
 
     def grown_since(self, before: "Held") -> list[str]:
         """What is more now than the tolerance has it."""
