@@ -31,12 +31,9 @@ BODYLESS = frozenset({204, 205, 304})
 
 
 class Received:
-    """An answer, as urllib3's pool and `transport` look at it."""
+    """An answer, whole."""
 
-    __slots__ = ("_connection", "_pool", "data", "headers", "retries", "status")
-
-    version_string = "HTTP/1.1"
-    length_remaining = 0
+    __slots__ = ("data", "headers", "status")
 
     def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
         self.status = status

@@ -126,6 +126,16 @@ def test_a_client_that_names_a_costly_group_first_gets_another(serving: Gateway)
     assert re.search("Server Temp Key: ECDH, (P-256|prime256v1)", said)
 
 
+SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+
+
+@pytest.mark.parametrize("offered", [SUITES[1:] + SUITES[:1], SUITES[1:2], SUITES[2:]], ids=":".join)
+def test_a_client_of_tls_1_3_gets_the_cheapest_suite_it_has(offered: tuple[str, ...], serving: Gateway):
+    with s_client(serving, "-tls1_3", "-ciphersuites", ":".join(offered)) as client:
+        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+    assert f"Cipher is {min(offered, key=SUITES.index)}" in said
+
+
 def test_an_operators_own_openssl_configuration_stays(sandbox: Sandbox, tmp_path: Path):
     own = tmp_path / "openssl.cnf"
     own.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nGroups = ffdhe2048:X448\n")

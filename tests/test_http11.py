@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
 from smtpgw import http11
-from smtpgw.http11 import Exchange, Received, quick_head
+from smtpgw.http11 import Exchange, quick_head
 from smtpgw.stream import Stream
 from smtpgw.transport import NotAnswered, NotSent, Transport
 
@@ -247,7 +247,38 @@ def test_a_handshake_has_the_connections_deadline() -> None:
     listener.close()
 
 
-def test_received_is_what_the_pool_looks_at() -> None:
-    answer = Received(200, {}, b"")
-    answer.retries = answer._connection = answer._pool = None
-    assert (answer.version_string, answer.length_remaining) == ("HTTP/1.1", 0)
+def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
+    with server(PLAIN.replace(b"abc", b"old"), PLAIN, wait_seconds=0.4) as (url, _):
+        transport = Transport(url, 2, 1)
+        with pytest.raises(NotAnswered):
+            transport.exchange("GET", "/", {}, b"", 0.2)
+        assert b"abc" in transport.exchange("GET", "/", {}, b"", 5).content
+        transport.close()
+
+
+def test_an_exchange_that_is_killed_leaves_its_connection_to_nobody() -> None:
+    with server(PLAIN.replace(b"abc", b"old"), PLAIN, wait_seconds=0.2) as (url, _):
+        transport = Transport(url, 2, 1)
+        killed = gevent.spawn(transport.exchange, "GET", "/", {}, b"", 5)
+        gevent.sleep(0.1)
+        killed.kill()
+        assert b"abc" in transport.exchange("GET", "/", {}, b"", 5).content
+        transport.close()
+
+
+def test_an_answer_before_the_whole_request_was_taken_is_heard() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        client, _ = listener.accept()
+        client.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        client.recv(1024)
+        gevent.sleep(0.2)
+        client.close()  # with octets unread: a reset for who still writes
+
+    gevent.spawn(refuse)
+    transport = Transport(f"http://127.0.0.1:{listener.getsockname()[1]}", 2, 1)
+    assert transport.exchange("POST", "/v2/emails", {}, b"x" * 30_000_000, 5).status == 413
+    transport.close()
+    listener.close()
