@@ -1,10 +1,13 @@
 """What is told of one session: its lines in the log, and the metrics. `story.py` tells of its messages."""
 
+from datetime import UTC, datetime
+
 from cachetools import TTLCache
 
 from smtpgw import logs, metrics
 from smtpgw.envelope import Account, Peer, place_of
 from smtpgw.replies import Reply
+from smtpgw.telling import TELLING
 
 # Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
 LIMITS = frozenset(
@@ -50,13 +53,17 @@ class Diary:
         result = "done" if account else LOGIN_RESULTS.get(reply.name, "malformed")
         metrics.AUTH.count(result)
         self.account_id = account.id if account else None
-        logs.auth(
-            session=self.session_id,
-            client=self.peer.address,
-            result=result,
-            account=self.account_id,
-            username=logs.address(username) if "@" in username else "",  # what is no address may be a secret
-            mechanism=mechanism,
+        now, account_id = datetime.now(UTC), self.account_id
+        TELLING.later(
+            lambda: logs.auth(
+                time=now,
+                session=self.session_id,
+                client=self.peer.address,
+                result=result,
+                account=account_id,
+                username=logs.address(username) if "@" in username else "",  # what is no address may be a secret
+                mechanism=mechanism,
+            )
         )
 
     def end(
@@ -68,16 +75,20 @@ class Diary:
         metrics.SESSION_SECONDS.add(seconds)
         if reason == "lost":
             metrics.CONNECTIONS_LOST.count(verb)
-        logs.session(
-            quiet=is_check or not said_something,
-            session=self.session_id,
-            client=self.peer.address,
-            account=self.account_id,
-            tls=tls,
-            messages=messages,
-            seconds=round(seconds, 3),
-            reason=reason,
-            detail=detail,
+        now = datetime.now(UTC)
+        TELLING.later(  # after the lines of its messages
+            lambda: logs.session(
+                time=now,
+                quiet=is_check or not said_something,
+                session=self.session_id,
+                client=self.peer.address,
+                account=self.account_id,
+                tls=tls,
+                messages=messages,
+                seconds=round(seconds, 3),
+                reason=reason,
+                detail=detail,
+            )
         )
 
 

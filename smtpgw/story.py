@@ -5,6 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from smtpgw.envelope import Submission
 from smtpgw.memory import Outcome
 from smtpgw.message import Message
 from smtpgw.replies import INTERNAL_ERROR, Refused, Reply
+from smtpgw.telling import TELLING
 from smtpgw.translation import EmailRequest
 
 if TYPE_CHECKING:
@@ -25,14 +27,20 @@ MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", r
 
 
 class Story:
-    """Gathered while a message makes its way, which is the block that it is the context of; told once, at the end.
+    """Gathered while a message makes its way, which is the block that it is the context of; told once, after its end.
 
     What Cakemail has accepted is accepted, whether it can be told of or not: from then on nothing here raises.
     """
 
     def __init__(self, submission: Submission) -> None:
         self.began = monotonic()
-        self.submission = submission
+        self.id = submission.id
+        self.session_id = submission.session_id
+        self.client = submission.client
+        self.account_id = submission.account.id
+        self.envelope = submission.envelope
+        self.raw = submission.raw  # until the end
+        self.octets = len(submission.raw)
         self.seconds: dict[str, float] = {}
         self.fields: dict[str, object] = {}
         self.notes: tuple[str, ...] = ()
@@ -58,13 +66,18 @@ class Story:
         try:
             self._end(problem)
         except Exception:  # noqa: BLE001  our own bug must not change what the client hears
-            bugs.told(id=self.submission.id, what="a message could not be told of")
+            bugs.told(id=self.id, what="a message could not be told of")
 
     def _end(self, problem: BaseException | None) -> None:
         try:
             if problem:
                 self._fail(problem)
-            self._tell(self.reply)
+            self.duration = monotonic() - self.began
+            self.fields["time"] = datetime.now(UTC)
+            if self.span:
+                self._trace(self.span)
+            self.raw = b""  # it may be megabytes
+            TELLING.later(self._tell)
         finally:
             self.trace.__exit__(None, None, None)
 
@@ -76,6 +89,8 @@ class Story:
             self.reply = problem.reply
         else:
             self.fields["trace"] = "".join(traceback.format_exception(problem))
+        if "message_id" not in self.fields:
+            self.fields["message_id"] = message_id(self.raw)
 
     def stage(self, name: str) -> "Stage":
         """Time a part of the way. One after the other: parts have no parts."""
@@ -110,72 +125,68 @@ class Story:
     def request(self, request: EmailRequest) -> None:
         self.notes += request.notes  # headers that are not delivered, Cc for one
 
-    def _tell(self, reply: Reply) -> None:
-        duration = monotonic() - self.began
-        submission = self.submission
-        envelope = submission.envelope
-        results = ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
+    def _tell(self) -> None:
+        reply, results = self.reply, self.results()
         result = result_of(reply, results)
-        self._measure(duration, result, results)
+        self._measure(result, results)
         if self.notes:
             self.fields["notes"] = self.notes
         if self.notice:
             self.fields["notice"] = self.notice.uuid or words(self.notice.reply)
-        if reply.is_error and "message_id" not in self.fields:
-            self.fields["message_id"] = message_id(submission.raw)
-        if self.span:
-            self._trace(self.span, reply, result)
         logs.message(
             {
-                "id": submission.id,
-                "session": submission.session_id,
-                "client": submission.client,
-                "account": submission.account.id,
+                "id": self.id,
+                "session": self.session_id,
+                "client": self.client,
+                "account": self.account_id,
                 "result": result,
                 "reason": reply.name,
                 "reply": words(reply),
-                "mail_from": logs.address(envelope.reverse_path),
-                "recipients": len(envelope.recipients),
-                "bytes": len(submission.raw),
-                "ms": int(duration * 10_000) / 10,  # round() costs five times that
+                "mail_from": logs.address(self.envelope.reverse_path),
+                "recipients": len(self.envelope.recipients),
+                "bytes": self.octets,
+                "ms": int(self.duration * 10_000) / 10,  # round() costs five times that
                 "stages": {name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
                 "results": [told(outcome) for outcome in self.outcomes],
                 **self.fields,
             }
         )
 
-    def _measure(self, duration: float, result: str, results: Sequence[str]) -> None:
-        account = self.submission.account.id
+    def results(self) -> list[str]:
+        """What became of each recipient."""
+        return ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
+
+    def _measure(self, result: str, results: Sequence[str]) -> None:
         metrics.MESSAGES.count(result)
-        metrics.MESSAGES_BY_ACCOUNT.count(account)
-        for outcome in results or [result] * len(self.submission.envelope.recipients):
+        metrics.MESSAGES_BY_ACCOUNT.count(self.account_id)
+        for outcome in results or [result] * len(self.envelope.recipients):
             metrics.RECIPIENTS.count(outcome)
         if result == "refused":
-            metrics.REFUSED_BY_ACCOUNT.count(account)
+            metrics.REFUSED_BY_ACCOUNT.count(self.account_id)
         elif result == "deferred":
-            metrics.DEFERRED_BY_ACCOUNT.count(account)
-        metrics.MESSAGE_BYTES.add(len(self.submission.raw))
-        metrics.MESSAGE_SECONDS.add(duration)
+            metrics.DEFERRED_BY_ACCOUNT.count(self.account_id)
+        metrics.MESSAGE_BYTES.add(self.octets)
+        metrics.MESSAGE_SECONDS.add(self.duration)
         seconds = self.seconds
         waited = seconds.get("sender", 0.0) + seconds.get("api", 0.0)
-        metrics.OVERHEAD_SECONDS.add(max(0.0, duration - waited))
+        metrics.OVERHEAD_SECONDS.add(max(0.0, self.duration - waited))
         for stage in ("parse", "translate"):
             if stage in seconds:
                 metrics.STAGE_SECONDS.add(seconds[stage], stage)
 
-    def _trace(self, span: "Span", reply: Reply, result: str) -> None:
+    def _trace(self, span: "Span") -> None:
         self.fields |= tracing.ids(span)
         span.set_attributes(
             {
-                "smtpgw.message.bytes": len(self.submission.raw),
-                "smtpgw.message.recipients": len(self.submission.envelope.recipients),
-                "smtpgw.message.result": result,
-                "smtpgw.reply.name": reply.name,
-                "smtpgw.reply.code": reply.code,
+                "smtpgw.message.bytes": self.octets,
+                "smtpgw.message.recipients": len(self.envelope.recipients),
+                "smtpgw.message.result": result_of(self.reply, self.results()),
+                "smtpgw.reply.name": self.reply.name,
+                "smtpgw.reply.code": self.reply.code,
             }
         )
-        if reply.is_temporary:
-            tracing.failed(span, reply.name)
+        if self.reply.is_temporary:
+            tracing.failed(span, self.reply.name)
 
 
 class Stage:

@@ -12,6 +12,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
 from smtpgw import metrics
+from smtpgw.telling import TELLING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,6 +28,7 @@ def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Fl
     @app.before_request
     def count_to_the_end() -> None:
         if request.path == "/metrics":
+            TELLING.catch_up()
             metrics.flush()
 
     @app.get("/health/live")

@@ -57,10 +57,12 @@ class GatewayWorker(GeventWorker):
         from smtpgw.gateway import Gateway
         from smtpgw.limits import Doorkeeper, Room
         from smtpgw.mappings import Mappings
+        from smtpgw.telling import TELLING
         from smtpgw.tls import Certificate
 
         settings = self.settings = cast("Application", self.app).settings
         logs.start()
+        TELLING.start()
         gevent.get_hub().print_exception = logs.uncaught  # type: ignore[method-assign, assignment]
         tracing.start(settings, __version__)
         mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
@@ -141,6 +143,7 @@ class GatewayWorker(GeventWorker):
     def drain(self, servers: list[StreamServer]) -> None:
         """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
         from smtpgw import logs, metrics
+        from smtpgw.telling import TELLING
 
         began = time.monotonic()
         self.share.leave()
@@ -155,6 +158,7 @@ class GatewayWorker(GeventWorker):
         cut = self.doorkeeper.open
         for server in servers:
             server.stop(timeout=TICK_SECONDS)
+        TELLING.catch_up()
         logs.lifecycle(
             what="worker drained", worker=self.pid, sessions=open_at_first, cut=cut, seconds=time.monotonic() - began
         )
