@@ -24,7 +24,7 @@ def test_a_round_has_each_figure_of_the_baseline():
     assert found.keys() == baseline.keys(), "run: make bench ARGS=--write-baseline"
     assert len(steps) == bench.STEPS
     assert all(figure.ms > 0 and figure.ratio > 0 for figure in (*found.values(), *baseline.values()))
-    assert 0 < bench.share_of_telling(found) < 1
+    assert 0 < bench.share(bench.METRICS, found) < bench.share(bench.METRICS_AND_LINE, found) < 1
     assert measured.keys() == figures.here().keys()
 
 

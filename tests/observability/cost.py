@@ -1,7 +1,7 @@
 """What it costs to tell of a message, its line in the log and its metrics, beside what a message costs in all.
 
 `python -m tests.observability.cost` measures both, in CPU time: the telling by itself, in a process of its own, and the
-whole in a gateway that a few apps send to. `telling` is for benchmarks.
+whole in a gateway that a few apps send to. `apart` is for benchmarks.
 """
 
 import os
@@ -10,6 +10,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.gateway import ROOT, SENDER, Gateway
@@ -24,10 +26,43 @@ RAW = HEADERS + b"\r\n" + b"x" * 4000
 
 
 def telling() -> float:
-    """CPU seconds to tell of one message to one recipient, on an open session. In a process that gevent has patched.
+    """CPU seconds to tell of one message to one recipient, on an open session: its line in the log, and its metrics.
 
-    Told in a row, with warm caches. Between other work, as in a gateway, it takes up to twice that.
+    Told in a row, as a gateway does. In a process that gevent has patched.
     """
+    return each(teller())
+
+
+def counting() -> float:
+    """CPU seconds of these that the metrics take."""
+    from smtpgw.shares import Share
+    from smtpgw.tally import Counter, Histogram
+
+    tell, calls = teller(), []
+    originals = [(Counter, "count", Counter.count), (Histogram, "add", Histogram.add), (Share, "count", Share.count)]
+
+    def noted(original: Callable[..., None]) -> Callable[..., None]:
+        def note(metric: object, *arguments: object) -> None:
+            calls.append((partial(original, metric), arguments))
+
+        return note
+
+    for kind, name, original in originals:
+        setattr(kind, name, noted(original))
+    tell()
+    for kind, name, original in originals:
+        setattr(kind, name, original)
+    assert len(calls) > 15, "a message is counted by more metrics than that"
+
+    def count() -> None:
+        for call, arguments in calls:
+            call(*arguments)
+
+    return each(count)
+
+
+def teller() -> Callable[[], None]:
+    """What tells of one message, in a process whose log goes nowhere."""
     from smtpgw import dialects, logs, message, metrics, replies
     from smtpgw.diary import Diary
     from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
@@ -62,10 +97,17 @@ def telling() -> float:
             story.reply = replies.QUEUED
         diary.reply("data", replies.QUEUED)
 
+    return tell
+
+
+def each(work: Callable[[], None]) -> float:
+    """CPU seconds of some work, done for many messages, with what is done of it a few times a second."""
+    from smtpgw import logs, metrics
+
     def round_of_all() -> float:
         began = time.process_time()
         for number in range(MESSAGES):
-            tell()
+            work()
             if number % A_FLUSH == 0:
                 metrics.flush()
                 logs.flush()
@@ -74,12 +116,12 @@ def telling() -> float:
     return min(round_of_all() for _ in range(ROUNDS))
 
 
-def telling_apart(**variables: str) -> float:
-    """`telling`, in a process like a worker."""
+def apart(what: str = "telling", **variables: str) -> float:
+    """`telling` or `counting`, in a process like a worker."""
     script = (
         "from gevent import monkey; monkey.patch_all()\n"
-        "import sys; from tests.observability.cost import telling\n"
-        "print(telling(), file=sys.stderr)"
+        "import sys; from tests.observability import cost\n"
+        f"print(cost.{what}(), file=sys.stderr)"
     )
     environ = {**os.environ, **variables}
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True)
@@ -116,11 +158,13 @@ def spent(gateway: Gateway) -> float:
 
 
 def main() -> None:
+    all_of_it = whole()
+    print(f"a message costs {all_of_it * 1e6:.0f} µs of CPU, of which")
     with tempfile.TemporaryDirectory() as folder:
-        one, several, all_of_it = telling_apart(), telling_apart(PROMETHEUS_MULTIPROC_DIR=folder), whole()
-    print(f"a message costs {all_of_it * 1e6:.0f} µs of CPU, of which logs and metrics")
-    print(f"  {one * 1e6:.1f} µs with one worker, {one / all_of_it:.1%}")
-    print(f"  {several * 1e6:.1f} µs with several, {several / all_of_it:.1%}")
+        for workers, variables in (("one worker", {}), ("several", {"PROMETHEUS_MULTIPROC_DIR": folder})):
+            for what, said in (("counting", "the metrics"), ("telling", "metrics and log line")):
+                took = apart(what, **variables)
+                print(f"  {said} {took * 1e6:.1f} µs with {workers}, {took / all_of_it:.1%}")
 
 
 if __name__ == "__main__":
