@@ -15,7 +15,7 @@ from cryptography import x509
 from smtpgw import logs, metrics
 
 # TLS 1.2 with forward secrecy and authenticated encryption; TLS 1.3 has no others. What SendGrid and Mailgun ask too.
-# The groups for key exchange are in openssl.cnf.
+# The suites of TLS 1.3 and the groups for key exchange are in openssl.cnf.
 CIPHERS_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 

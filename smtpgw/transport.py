@@ -2,8 +2,9 @@
 
 `requests.Session` by its public doors, less what an API client has no use for: a request is made once and not prepared
 anew by merging settings, cookies, proxies and `.netrc` (which would replace our Authorization header), and it is sent
-by an adapter of our own on one urllib3 pool, whose `urlopen` knows no proxies, redirects and retries either. Measured
-at 4 KB, one recipient, CPU a message of the whole gateway: 1.0 ms by `Session.request`, 0.72 ms so.
+by an adapter of our own on one urllib3 pool. Measured at 4 KB, one recipient, CPU a message of the whole gateway:
+1.0 ms by `Session.request`, 0.75 ms so, and 4 % less since the pool's `urlopen` knows no proxies, redirects and
+retries either.
 """
 
 import ssl
@@ -153,7 +154,7 @@ class TLSConnection(Connection, HTTPSConnection):
 
 
 class Pool(HTTPConnectionPool):
-    """The connections with one server. For all that it knows, urllib3's own `urlopen` takes 4 % of a message's CPU."""
+    """The connections with one server."""
 
     ConnectionCls = Connection  # type: ignore[assignment]  # less than urllib3 offers
 
