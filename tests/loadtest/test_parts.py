@@ -4,8 +4,11 @@ import email.policy
 import random
 import re
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from statistics import median
+from types import SimpleNamespace
 
+import gevent
 import kubernetes_validate
 import pytest
 import yaml
@@ -13,7 +16,7 @@ from _connection import Connection, Target, Unexpected
 from _messages import ATTACHMENT_SIZES, CAMPAIGN, TRANSACTIONAL, Kind, Sizes, new_mail
 from _objectives import Measured, Objectives, Overhead, exit_status, table
 from _options import positive, share
-from _overhead import GatewayMetrics, quantile
+from _overhead import LOOK_SECONDS, GatewayMetrics, SandboxClock, quantile
 
 from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway
 from tests.loadtest import LOADTEST, options
@@ -143,6 +146,41 @@ def test_the_gateway_tells_its_overhead(gateway: Gateway) -> None:
 
 def test_a_gateway_that_tells_nothing_is_no_overhead_of_0() -> None:
     assert GatewayMetrics([f"http://127.0.0.1:{free_port()}/metrics"]).since_begin(0.95) == (None, 0)
+
+
+class SlowSandbox:
+    """A session with a sandbox that takes its time, for the first answer."""
+
+    def __init__(self) -> None:
+        self.delays_seconds = [0.5, 0.0]
+
+    def post(self, url: str, json: dict[str, list[list[str]]], timeout: float) -> SimpleNamespace:
+        gevent.sleep(self.delays_seconds.pop(0))
+        return SimpleNamespace(raise_for_status=lambda: None, json=lambda: [5.0 for _ in json["recipients"]])
+
+
+def test_the_end_of_a_run_waits_for_the_overhead_of_all_messages() -> None:
+    told: list[float] = []
+    listeners: dict[str, Callable[..., None]] = {}
+
+    def event(name: str) -> SimpleNamespace:
+        return SimpleNamespace(add_listener=lambda listener: listeners.update({name: listener}))
+
+    clock = SandboxClock(
+        SimpleNamespace(
+            events=SimpleNamespace(request=event("request"), test_stop=event("test_stop")),
+            parsed_options=SimpleNamespace(sandbox_url="http://sandbox.example"),
+            stats=SimpleNamespace(
+                get=lambda *_: SimpleNamespace(log=lambda milliseconds, _: told.append(milliseconds))
+            ),
+        )
+    )
+    clock.session = SlowSandbox()  # type: ignore[assignment]
+    listeners["request"](response_time=7.0, exception=None, context={"recipients": ("a@customers.example",)})
+    gevent.sleep(LOOK_SECONDS + 0.1)  # it asks about that one
+    listeners["request"](response_time=8.0, exception=None, context={"recipients": ("b@customers.example",)})
+    listeners["test_stop"]()
+    assert told == [2.0, 3.0]
 
 
 INFINITE = float("inf")
