@@ -69,7 +69,9 @@ class Exchange(HTTPConnection):
         except (OSError, HTTPError) as problem:
             raise NewConnectionError(self, f"{type(problem).__name__}: {problem}") from problem
 
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: object) -> None:
+    def request(  # type: ignore[override]  # all that `transport` asks for
+        self, method: str, url: str, body: Any = None, headers: Any = None
+    ) -> None:
         """Send a whole request. `body` is octets, `headers` the fields but Host and Content-Length."""
         if self.stream is None:
             self.connect()
@@ -94,7 +96,7 @@ class Exchange(HTTPConnection):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == self.default_port else f"{host}:{self.port}"
 
-    def getresponse(self) -> Received:  # type: ignore[override]  # all of it that the pool looks at
+    def getresponse(self) -> Received:  # type: ignore[override]  # all that `transport` looks at
         """Read the answer, all of it, within the connection's time-out."""
         deadline = monotonic() + float(self.timeout or 0)
         received = b""

@@ -57,6 +57,7 @@ class Log:
         self.outlet = Outlet(2, self.dropped_line)
 
     def write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
+        """Write a line, of now; or of the fields' own `time`, when it tells of what was before."""
         if LEVELS[level] >= self.least:
             self.outlet.put(self.line({"time": datetime.now(UTC), "level": level, "event": event, **fields}))
 

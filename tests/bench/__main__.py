@@ -30,9 +30,8 @@ WHOLE = "end to end: persistent connections"
 OBJECTIVE = 0.03  # of what a message costs, for its metrics
 STAGE_SECONDS = 0.02  # of CPU, a sample
 STAGE_ROUNDS = 3  # of the stages, in each round
-STEPS = (
-    len(end_to_end.LOADS) + STAGE_ROUNDS * sum(len(kinds) for _, _, kinds in stages.ROWS) + len(TELLING)
-)  # of a round
+STAGE_STEPS = STAGE_ROUNDS * sum(len(kinds) for _, _, kinds in stages.ROWS)
+STEPS = len(end_to_end.LOADS) + STAGE_STEPS + len(TELLING)  # of a round
 ROUNDS = 3
 BASELINE_ROUNDS = 9  # a baseline from one short run would be as noisy as that
 BUSY_CORES = 0.3

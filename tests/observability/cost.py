@@ -101,7 +101,7 @@ def teller() -> Callable[[], None]:
 
 
 def each(work: Callable[[], None]) -> float:
-    """CPU seconds of some work, done for many messages, with what is done of it a few times a second."""
+    """CPU seconds that some work takes for a message, with its part of what is done a few times a second for all."""
     from smtpgw import logs, metrics
 
     def round_of_all() -> float:
