@@ -38,8 +38,9 @@ REASONS = (
 )  # fmt: skip
 LIMIT_NAMES = (
     "api_connections", "auth_account", "auth_address", "auth_failures", "auth_turn", "bytes_in_flight",
-    "command_bytes", "data_rate", "errors", "idle", "message_bytes", "proxy_header", "proxy_only", "recipients",
-    "same_message", "session", "sessions", "sessions_per_address",
+    "bytes_per_client", "command_bytes", "data_rate", "errors", "idle",
+    "message_bytes", "proxy_header", "proxy_only", "recipients", "same_message", "session", "sessions",
+    "sessions_per_address",
 )  # fmt: skip
 DIALECT_NAMES = (
     "brevo", "cakemail", "frameworks", "mailgun", "mailjet", "mandrill", "postmark", "resend", "sendgrid", "ses",

@@ -214,7 +214,8 @@ class Session:
         assert self.envelope
         if not self.envelope.recipients:
             raise Refused(replies.RECIPIENT_FIRST)
-        with self.room.hold(self.declared_bytes) as hold:
+        assert self.account  # COMMANDS says that DATA needs a login
+        with self.room.hold(self.declared_bytes, self.peer.address, self.account.id) as hold:
             self.put(replies.SEND_DATA)
             envelope, self.envelope = self.envelope, None
             self.in_data = True

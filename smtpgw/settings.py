@@ -124,7 +124,7 @@ class Settings:
         "SMTPGW_MAX_BYTES_IN_FLIGHT",
         str(128 * MIB),
         whole(1024, 64 * 1024 * MIB),
-        "octets of messages a worker holds at a time; above it 452 4.3.1 before DATA",
+        "octets of messages a worker holds, a client or account at most twice what it leaves free; above it 452 4.3.1",
     )
     idle_timeout_seconds: float = setting(
         "SMTPGW_IDLE_TIMEOUT_SECONDS", "300", seconds(1, 86_400), "wait for a command; after it 421 4.4.2"
@@ -133,10 +133,10 @@ class Settings:
         "SMTPGW_DATA_TIMEOUT_SECONDS",
         "180",
         seconds(1, 3600),
-        "wait for message data, over the time its size takes at the least rate; after it 421 4.4.2",
+        "how far message data may fall behind the least rate, and so the longest that it may stop; after it 421 4.4.2",
     )
     data_min_bytes_per_second: int = setting(
-        "SMTPGW_DATA_MIN_BYTES_PER_SECOND", "1000", whole(1, 10 * MIB), "the least rate of message data"
+        "SMTPGW_DATA_MIN_BYTES_PER_SECOND", "1000", whole(1, 10 * MIB), "the least rate of message data, at all times"
     )
     handshake_timeout_seconds: float = setting(
         "SMTPGW_HANDSHAKE_TIMEOUT_SECONDS", "10", seconds(0.1, 300), "a TLS handshake; after it the connection ends"

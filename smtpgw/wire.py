@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from smtpgw import metrics, replies
-from smtpgw.limits import Hold
+from smtpgw.limits import Hold, count
 from smtpgw.replies import Refused
 from smtpgw.settings import Settings
 from smtpgw.stream import Stream
@@ -127,29 +127,32 @@ class Wire:
         """
         self.flush()
         self._buffer[:0] = b"\r\n"  # so that a message of no lines ends like any other
-        limit, began, received, searched = self._settings.max_message_bytes, monotonic(), 0, 0
-        refusal = None if hold.grow(len(self._buffer)) else replies.NO_ROOM_NOW
+        limit, searched = self._settings.max_message_bytes, 0
+        patience, rate = self._settings.data_timeout_seconds, self._settings.data_min_bytes_per_second
+        deadline = monotonic() + patience
+        refusal = None if hold.grow(len(self._buffer)) else hold.refusal
         while (end := self._buffer.find(END_OF_DATA, searched)) < 0:
             if refusal or len(self._buffer) > limit * STUFFED:
                 refusal = refusal or replies.MESSAGE_TOO_BIG.filled(limit=limit)
                 del self._buffer[: 1 - len(END_OF_DATA)]
                 hold.release()
             searched = max(0, len(self._buffer) - len(END_OF_DATA) + 1)
-            allowed = self._settings.data_timeout_seconds + received / self._settings.data_min_bytes_per_second
-            chunk = self._receive(began + allowed - monotonic())
+            chunk = self._receive(deadline - monotonic())
             if chunk is None:
                 metrics.LIMITS.labels("data_rate").inc()
                 raise Refused(replies.DATA_TIMEOUT)
-            received += len(chunk)
+            # Octets move the deadline on by the time they take at the least rate, never beyond the time-out from now:
+            # however much came before, a client that stops is not waited for longer than that.
+            deadline = min(deadline + len(chunk) / rate, monotonic() + patience)
             self._buffer += chunk
             if not refusal and not hold.grow(len(chunk)):
-                refusal = replies.NO_ROOM_NOW
+                refusal = hold.refusal
         data = unstuffed(bytes(memoryview(self._buffer)[2 : end + 2]))
         del self._buffer[: end + len(END_OF_DATA)]
         if not refusal and len(data) > limit:
             refusal = replies.MESSAGE_TOO_BIG.filled(limit=limit)
         if refusal:
-            metrics.LIMITS.labels("bytes_in_flight" if refusal is replies.NO_ROOM_NOW else "message_bytes").inc()
+            count(refusal)
             raise Refused(refusal)
         return with_crlf(data)
 

@@ -70,7 +70,7 @@ class GatewayWorker(GeventWorker):
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
         self.doorkeeper = Doorkeeper(settings.max_sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
         metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
-        self.room = Room(settings.max_bytes_in_flight)
+        self.room = Room(settings.max_bytes_in_flight, settings.trusted_cidrs)
         self.wsgi = cast(Any, web.create_app(self.why_not_ready, several_workers=settings.workers > 1))
         metrics.BUILD.labels(__version__).set(1)
         metrics.WORKERS.set(1)

@@ -145,6 +145,86 @@ def test_octets_released_early_are_not_given_back_twice():
     assert room.held == 0
 
 
+MESSAGE_BYTES = 25 * 1024 * 1024
+ROOM_BYTES = 128 * 1024 * 1024
+PIECE_BYTES = 16 * 1024
+
+
+def fill(hold, octets: int) -> int:
+    """Take up to so much, piece by piece as a message comes; what was got."""
+    while hold.octets + PIECE_BYTES <= octets and hold.grow(PIECE_BYTES):
+        pass
+    return hold.octets
+
+
+@pytest.mark.parametrize("same", ["client", "account"])
+def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
+    room = Room(ROOM_BYTES)
+    with ExitStack() as messages:
+        for n in range(20):
+            who = ("192.0.2.1", n) if same == "client" else (f"192.0.2.{n}", 1)
+            hold = messages.enter_context(room.hold(0, *who))
+            fill(hold, MESSAGE_BYTES)
+            assert n < 3 or hold.refusal is replies.SHARE_OF_ROOM_TAKEN
+        greedy = ("192.0.2.1", 99) if same == "client" else ("198.51.100.9", 1)
+        assert refusal(room.hold(PIECE_BYTES, *greedy)) is replies.SHARE_OF_ROOM_TAKEN
+        other = messages.enter_context(room.hold(MESSAGE_BYTES, "203.0.113.1", 1000))
+        assert fill(other, MESSAGE_BYTES) == MESSAGE_BYTES
+    assert (room.held, dict(room.by_owner)) == (0, {})
+
+
+def test_many_greedy_clients_leave_room_for_small_messages():
+    room = Room(ROOM_BYTES)
+    with ExitStack() as messages:
+        for n in range(10):
+            for _ in range(10):
+                fill(messages.enter_context(room.hold(0, f"192.0.2.{n}", n)), MESSAGE_BYTES)
+        for n in range(10):  # fresh clients, one after the other
+            small = messages.enter_context(room.hold(100_000, f"198.51.100.{n}", 100 + n))
+            assert fill(small, 100_000) > 100_000 - PIECE_BYTES
+
+
+def test_a_message_that_is_alone_may_take_all_of_the_room():
+    room = Room(MESSAGE_BYTES)
+    with room.hold(MESSAGE_BYTES, "192.0.2.1", 1) as hold:
+        assert fill(hold, MESSAGE_BYTES) == MESSAGE_BYTES
+        assert refusal(room.hold(1, "192.0.2.2", 2)) is replies.NO_ROOM_NOW
+        assert refusal(room.hold(1, "192.0.2.1", 1)) is replies.SHARE_OF_ROOM_TAKEN
+
+
+def test_who_is_trusted_shares_the_room_by_account_alone():
+    room = Room(900, networks("192.0.2.0/24"))
+    with ExitStack() as messages:
+        for account in (1, 2, 3):
+            assert messages.enter_context(room.hold(0, "192.0.2.1", account)).grow(200)
+        assert refusal(room.hold(150, "192.0.2.1", 1)) is replies.NO_ROOM_NOW
+        assert refusal(room.hold(201, "2001:db8::1", 4)) is replies.NO_ROOM_NOW
+
+
+def test_of_ipv6_a_whole_64_has_one_share():
+    room = Room(900)
+    with room.hold(0, "2001:db8::1", 1) as first, room.hold(0, "2001:db8::2", 2) as second:
+        assert first.grow(500)
+        assert not second.grow(101)
+        assert second.refusal is replies.SHARE_OF_ROOM_TAKEN
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.booleans())))
+def test_octets_are_counted_for_their_owners_and_given_back(steps):
+    room = Room(1000)
+    with ExitStack() as messages:
+        holds = [messages.enter_context(room.hold(0, f"192.0.2.{n % 3}", n % 2)) for n in range(6)]
+        for who, octets, is_release in steps:
+            if is_release:
+                holds[who].release()
+            else:
+                holds[who].grow(octets)
+            assert room.held == sum(hold.octets for hold in holds) <= 1000
+            for owner in ("192.0.2.0", "192.0.2.1", "192.0.2.2", 0, 1):
+                assert room.by_owner[owner] == sum(hold.octets for hold in holds if owner in hold.owners)
+    assert (room.held, +room.by_owner) == (0, {})
+
+
 @given(st.integers(1, 1000), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400), st.booleans())))
 def test_the_room_is_never_passed_and_never_leaks(limit, steps):
     room = Room(limit)

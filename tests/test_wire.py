@@ -324,6 +324,27 @@ def test_data_that_stops_coming():
     assert scene.refusal(scene.data) is replies.DATA_TIMEOUT
 
 
+@pytest.mark.parametrize("octets", [3, 100_000, 25_000_000])
+def test_data_that_stops_is_waited_for_no_longer_because_much_came_before(octets):
+    scene = Scene(b"x" * octets, data_timeout_seconds=180, data_min_bytes_per_second=1000)
+    assert scene.refusal(scene.data) is replies.DATA_TIMEOUT
+    assert scene.clock.now - 1000 <= 180.1
+    assert scene.room.held == 0
+
+
+def test_the_least_rate_holds_for_the_rest_of_a_message_that_began_fast():
+    pieces = [(0.0, b"x" * 20_000_000), *[(1.0, b"x")] * 100_000]
+    scene = Scene(*pieces, data_timeout_seconds=180, data_min_bytes_per_second=1000)
+    assert scene.refusal(scene.data) is replies.DATA_TIMEOUT
+    assert scene.clock.now - 1000 <= 182
+
+
+def test_a_client_that_pauses_again_and_again_and_is_fast_between_is_served():
+    pieces = [(179.0, b"x" * 200_000)] * 10
+    scene = Scene(*pieces, (0.0, END), data_timeout_seconds=180, data_min_bytes_per_second=1000)
+    assert len(scene.data()) == 2_000_002
+
+
 @given(st.data())
 def test_any_text_comes_through_however_it_is_cut(data):
     text = data.draw(st.lists(st.binary(max_size=8) | st.sampled_from([b".", b"..", b".x", b"\r", b""])))
