@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smtpgw.contradictions import contradictions
 from smtpgw.readers import (
     MIB,
     Bind,
@@ -252,31 +253,10 @@ class Settings:
         if mistakes:
             raise SettingsError(mistakes)
         settings = cls(**values)
-        mistakes = settings.contradictions()
+        mistakes = contradictions(settings)
         if mistakes:
             raise SettingsError(mistakes)
         return settings
-
-    def contradictions(self) -> list[str]:
-        """The mistakes that only show when settings are read together."""
-        found = []
-        if len({b.port for b in self.binds.values()}) < len(self.binds):
-            names = ", ".join(f"SMTPGW_{listener.upper()}_BIND" for listener in self.binds)
-            found.append(f"{names}: must have different ports")
-        if self.max_bytes_in_flight < self.max_message_bytes:
-            found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
-        # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
-        if max(self.api_timeout_seconds, self.api_retry_seconds) > self.submit_timeout_seconds:
-            names = "SMTPGW_API_TIMEOUT_SECONDS and SMTPGW_API_RETRY_SECONDS"
-            found.append(f"SMTPGW_SUBMIT_TIMEOUT_SECONDS: must be no less than {names}")
-        if self.drain_timeout_seconds <= self.submit_timeout_seconds:
-            found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
-        if self.proxy_protocol and (not self.proxy_cidrs or any(n.prefixlen == 0 for n in self.proxy_cidrs)):
-            # Guard: whoever may send the header may be any address that he likes.
-            found.append("SMTPGW_PROXY_CIDRS: must name the load balancer's networks, and not everybody's")
-        if self.log_addresses == "hashed" and not self.log_hash_key:
-            found.append("SMTPGW_LOG_HASH_KEY: must be set, since SMTPGW_LOG_ADDRESSES is hashed")
-        return found
 
     @property
     def binds(self) -> dict[str, Bind]:
