@@ -218,6 +218,10 @@ class Accounts:
             raise Refused(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
 
+    def directory(self, account: Account, account_id: int | None, deadline: float | None = None) -> Directory:
+        """Return the confirmed senders and the default list of an account. Raises ApiError."""
+        return self._directory(account, account_id, DIRECTORY_SECONDS, deadline)
+
     def default_list(self, account: Account, account_id: int | None, deadline: float | None = None) -> int | None:
         """The account's first active list, or None. Raises ApiError."""
         return self._directory(account, account_id, DIRECTORY_SECONDS, deadline).list_id

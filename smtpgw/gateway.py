@@ -41,7 +41,7 @@ class Gateway:
         self.breaker = Breaker(settings)
         self.memory = Memory()
         self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
-        self.notices = Notices(self.delivery)
+        self.notices = Notices(self.delivery, domains=settings.notices == "on")
         # By submission: what was accepted, and the notice about it, while the client has not yet been told.
         self.unheard: dict[str, tuple[Identity, Outcome | None]] = {}
         self.is_closing = False  # the process ends within the time that a submission may take
@@ -109,9 +109,10 @@ class Gateway:
         with story.stage("api"):
             story.outcomes = self.delivery.send(request, envelope.recipients, account, identity, deadline)
             reply = answer(submission.id, story.outcomes)
-            if self.settings.notices:
+            if self.settings.notices != "off":
                 sent = Sent(submission, mail, sender_id, list_id, request.account_id, identity, deadline)
                 story.notice = self.notices.send(sent, story.outcomes)
+                story.notes += tuple(sent.notes)
         self.unheard[submission.id] = identity, story.notice
         return reply
 

@@ -154,7 +154,7 @@ RECIPIENTS = counter(
 NOTICES = counter(
     "smtpgw_notices_total",
     "Non-delivery notices to senders, by result",
-    result=("sent", "refused", "none", "no_address"),
+    result=("sent", "refused", "none", "no_address", "foreign_address"),
 )
 MESSAGE_BYTES = histogram("smtpgw_message_size_bytes", "Size of messages received", OCTETS)
 MESSAGE_SECONDS = histogram("smtpgw_message_duration_seconds", "From the end of data to the reply", SECONDS)

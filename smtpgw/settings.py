@@ -195,11 +195,12 @@ class Settings:
         one_of("embed", "refuse"),
         "`embed` rewrites `cid:` images as `data:` addresses, `refuse` answers 554 5.6.1",
     )
-    notices: bool = setting(
+    notices: str = setting(
         "SMTPGW_NOTICES",
         "on",
-        switch,
-        "tell a message's sender by mail which of its recipients Cakemail refused, when others were accepted",
+        one_of("on", "senders", "off"),
+        "mail MAIL FROM a list of the refused recipients of a message that others got: `on` where it is the address of"
+        " a confirmed sender or in the domain of one, `senders` only where it is such an address",
     )
     mappings_file: str = setting(
         "SMTPGW_MAPPINGS_FILE",

@@ -1,5 +1,6 @@
 """What becomes of a message whose recipients fare differently: the reply, the notice, and what a retry submits."""
 
+import json
 import re
 import smtplib
 import threading
@@ -316,9 +317,9 @@ def test_a_key_whose_message_was_refused_may_be_used_again(sandbox: Sandbox, gat
 def test_the_notice_is_from_the_messages_sender_about_it_and_tracks_nobody(sandbox: Sandbox, gateway: Gateway) -> None:
     refuse(sandbox, BOB)
     data = message("about", sender=f"Shop <{SECOND_PAGE_SENDER.email}>")
-    assert send(gateway, [ANN, BOB], data, "bounces+ann=example.com@client.example")[0] == 250
+    assert send(gateway, [ANN, BOB], data, "bounces+ann=example.com@cakemail.example")[0] == 250
     (notice,) = notices(sandbox)
-    assert notice["email"] == "bounces+ann=example.com@client.example"
+    assert notice["email"] == "bounces+ann=example.com@cakemail.example"
     assert notice["sender"] == {"id": SECOND_PAGE_SENDER.id}
     assert notice["content"]["subject"] == "Undelivered mail: Partial"
     assert notice["content"]["type"] == "transactional"
@@ -361,6 +362,47 @@ def test_a_message_that_says_that_it_is_no_machines_is_told_of(sandbox: Sandbox,
     assert accepted(sandbox) == [ANN, SENDER]
 
 
+@pytest.mark.parametrize(
+    "reverse_path",
+    ["victim@third.example", "victim@gmail.com", "victim@notcakemail.example", "unconfirmed-domain@example.com"],
+)
+def test_a_stranger_in_mail_from_gets_no_notice_and_the_log_says_so(
+    sandbox: Sandbox, gateway: Gateway, reverse_path: str
+) -> None:
+    """A web form that puts its visitor's address into MAIL FROM must not make anybody write to a stranger."""
+    sandbox.add_sender("me@gmail.com")
+    time.sleep(1.1)  # the directory is read again for a sender that is not in it
+    refuse(sandbox, BOB)
+    before = metric(gateway, 'smtpgw_notices_total{result="foreign_address"}')
+    code, text = send(gateway, [ANN, BOB], message("stranger", sender="me@gmail.com"), reverse_path)
+    assert code == 250
+    assert accepted(sandbox) == [ANN]
+    (line,) = log_lines(gateway.log, event="message", id=text.rpartition(" ")[2])
+    assert line["result"] == "partial"
+    assert "no notice: MAIL FROM is no address of a confirmed sender, nor in the domain of one" in line["notes"]
+    assert reverse_path not in json.dumps(line), "masked"
+    assert metric(gateway, 'smtpgw_notices_total{result="foreign_address"}') == before + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reverse_path", "is_told"),
+    [
+        ("on", "anything@cakemail.example", True),
+        ("on", "anything@Bounces.Cakemail.example", True),
+        ("senders", SENDER.upper(), True),
+        ("senders", SECOND_PAGE_SENDER.email, True),
+        ("senders", "anything@cakemail.example", False),
+    ],
+)
+def test_notices_go_to_senders_or_to_their_domains_too(
+    sandbox: Sandbox, tmp_path: Path, value: str, reverse_path: str, is_told: bool
+) -> None:
+    refuse(sandbox, BOB)
+    with Gateway(sandbox.url, tmp_path, SMTPGW_NOTICES=value) as gateway:
+        assert send(gateway, [ANN, BOB], message("own"), reverse_path)[0] == 250
+    assert [notice["email"].lower() for notice in notices(sandbox)] == [reverse_path.lower()] * is_told
+
+
 def test_notices_can_be_turned_off(sandbox: Sandbox, tmp_path: Path) -> None:
     refuse(sandbox, BOB)
     with Gateway(sandbox.url, tmp_path, SMTPGW_NOTICES="off") as gateway:
@@ -383,9 +425,9 @@ def test_a_notice_that_cannot_be_sent_now_is_sent_with_the_retry_and_nothing_is_
 
 def test_a_notice_that_is_refused_is_logged_and_the_message_stays_accepted(sandbox: Sandbox, gateway: Gateway) -> None:
     refuse(sandbox, BOB)
-    refuse(sandbox, "gone@client.example", "no such user")
+    refuse(sandbox, "gone@cakemail.example", "no such user")
     before = metric(gateway, 'smtpgw_notices_total{result="refused"}')
-    code, text = send(gateway, [ANN, BOB], message("refused"), "gone@client.example")
+    code, text = send(gateway, [ANN, BOB], message("refused"), "gone@cakemail.example")
     assert code == 250
     (line,) = log_lines(gateway.log, event="message", id=text.rpartition(" ")[2])
     assert line["notice"] == "550 5.1.3 no such user"
