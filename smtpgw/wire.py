@@ -222,9 +222,17 @@ class Wire:
 
 
 def unstuffed(data: bytes) -> bytes:
-    """Message data with the dot taken off that the client put before each line that begins with one."""
+    """Return message data without the dot that the client put before each line that begins with one.
+
+    A line ends in CRLF, and a bare LF within it is content. Some clients end every line of the message in bare LF, and
+    stuff after each: Python's smtplib does when it is given octets. Then the dots after LF come off, too. A line that
+    begins with a single dot proves that a client did not stuff after LF, so there every dot is content.
+    """
     if data.startswith(b"."):
         data = data[1:]
+    has_bare_lines_only = 0 <= len(data) - 2 == data.find(b"\r\n")
+    if has_bare_lines_only and (dots := data.count(b"\n.")) and dots == data.count(b"\n.."):
+        return data.replace(b"\n.", b"\n")
     return data.replace(b"\r\n.", b"\r\n") if b"\r\n." in data else data
 
 

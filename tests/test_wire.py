@@ -6,9 +6,11 @@ the kernel and TLS do is over a pair of real sockets.
 
 import dataclasses
 import math
+import smtplib
 import socket
 import ssl
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -210,7 +212,14 @@ def test_a_session_ends_at_some_age_between_two_messages(age, is_over):
         (b"a\rb\r\n.\r\n", b"a\rb\r\n"),
         (b"a\r\r\nb\r\n.\r\n", b"a\r\r\nb\r\n"),
         (b"a\r\r\nb\nc\r\n.\r\n", b"a\r\r\nb\r\nc\r\n"),
-        (b"a\n..b\r\n.\r\n", b"a\r\n..b\r\n"),  # this line's dots are its own: what doubled them ends lines in CRLF
+        # lines that end in bare LF throughout: smtplib.sendmail with octets stuffs after each of them
+        (b"a\n..b\r\n.\r\n", b"a\r\n.b\r\n"),
+        (b"..a\n..b\n..\n...\n\r\n.\r\n", b".a\r\n.b\r\n.\r\n..\r\n\r\n"),
+        # a line that begins with one dot: the client did not stuff after LF, and the other lines' dots are their own
+        (b"a\n.b\n..c\r\n.\r\n", b"a\r\n.b\r\n..c\r\n"),
+        # lines that end in CRLF: a bare LF within one is content, and so are the dots after it
+        (b"a\n..b\r\nc\r\n.\r\n", b"a\r\n..b\r\nc\r\n"),
+        (b"a\r\n..b\n..c\r\n.\r\n", b"a\r\n.b\r\n..c\r\n"),
         (b"\0\xff\x80\r\n.\r\n", b"\0\xff\x80\r\n"),
     ],
 )
@@ -359,6 +368,29 @@ def test_any_text_comes_through_however_it_is_cut(data):
     scene = Scene(*pieces)
     assert scene.data() == body
     assert scene.line() == b"NOOP"
+
+
+@given(
+    st.lists(
+        st.binary(max_size=6).map(lambda line: line.replace(b"\n", b"").rstrip(b"\r")) | st.sampled_from([b".", b"..x"])
+    )
+)
+def test_what_smtplib_sends_of_a_message_with_bare_lf_is_the_message(lines):
+    """`smtplib.SMTP.data` puts a dot before each line that begins with one, after LF as after CRLF."""
+    body = b"".join(line + b"\n" for line in lines)
+    sent = smtplib._quote_periods(body)
+    scene = Scene(sent + (b"" if sent.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+    assert scene.data().replace(b"\r\n", b"\n") == body + b"\n"
+
+
+def test_dots_cost_in_proportion_to_the_message():
+    def seconds(lines: int) -> float:
+        data = b"\n..x" * lines + b"\r\n"
+        began = time.perf_counter()
+        assert wire.unstuffed(data) == b"\n.x" * lines + b"\r\n"
+        return time.perf_counter() - began
+
+    assert min(seconds(400_000) for _ in range(3)) < 10 * 4 * min(seconds(100_000) for _ in range(3))
 
 
 @given(st.binary())
