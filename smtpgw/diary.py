@@ -95,6 +95,7 @@ class Diary:
 LOGIN_RESULTS = {
     "bad_credentials": "refused",
     "challenge_required": "refused",
+    "control_in_credentials": "refused",
     "login_throttled": "throttled",
     "login_unavailable": "unavailable",
 }

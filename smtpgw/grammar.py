@@ -27,6 +27,7 @@ DOMAIN = re.compile(r"(?=.{1,255}$)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9
 
 # Accepted and, but for SIZE, without effect: trap "ESMTP parameters". DSN's are sent although we do not offer DSN.
 MAIL_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
+BODY_VALUES = frozenset({"7BIT", "8BITMIME"})  # RFC 6152 §2; BINARYMIME takes BDAT, which is not offered
 RCPT_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
 
 
@@ -57,7 +58,10 @@ def mail(argument: str) -> tuple[str, Mapping[str, str]]:
     address, rest = path(argument, "FROM", "MAIL FROM:<address>")
     if re.search(r"\s", re.sub(QUOTED, "", address)) or len(address.encode()) > PATH_BYTES:
         raise Refused(replies.BAD_SENDER.filled(address=address))
-    return address, parameters(rest, MAIL_KEYWORDS)
+    found = parameters(rest, MAIL_KEYWORDS)
+    if "BODY" in found and found["BODY"].upper() not in BODY_VALUES:
+        raise Refused(replies.SYNTAX_ERROR.filled(usage="BODY=7BIT or BODY=8BITMIME"))
+    return address, found
 
 
 def rcpt(argument: str) -> str:

@@ -123,6 +123,11 @@ BAD_CREDENTIALS = Reply(
     "5.7.8",
     "Authentication failed; use your Cakemail email address and password, or 'apikey' and an access token",
 )
+CONTROL_IN_CREDENTIALS = Reply(
+    535,
+    "5.7.8",
+    "Authentication failed: user name or password has a control character; encode them without a line end after them",
+)
 CHALLENGE_REQUIRED = Reply(
     535,
     "5.7.8",

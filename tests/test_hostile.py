@@ -187,6 +187,16 @@ def test_credentials_that_would_be_headers_are_bad_credentials(
         assert "GET /accounts/self" not in sandbox.calls(), "it was sent to the API"
 
 
+@pytest.mark.parametrize("username", [f"{USERNAME}\n", f"\x1b{USERNAME}", f"demo\x7f{USERNAME}", f"{USERNAME}\x85"])
+def test_a_user_name_with_a_control_character_does_not_reach_the_api(username: str, gateway: Gateway, sandbox: Sandbox):
+    with quiet(gateway) as client:
+        client.ehlo()
+        code, text = client.docmd("AUTH PLAIN " + plain(username, "demo-password").decode())
+    assert code == 535
+    assert text.startswith(b"5.7.8 Authentication failed: user name or password has a control character")
+    assert sandbox.calls() == {}
+
+
 @contextlib.contextmanager
 def quiet(gateway: Gateway) -> Iterator[smtplib.SMTP]:
     client = gateway.encrypted()

@@ -11,6 +11,7 @@ from smtpgw.envelope import Credentials
 from smtpgw.replies import Refused
 
 MALFORMED, CANCELLED, BAD = replies.AUTH_MALFORMED, replies.AUTH_CANCELLED, replies.BAD_CREDENTIALS
+CONTROL = replies.CONTROL_IN_CREDENTIALS
 
 
 def encoded(text: str) -> str:
@@ -108,7 +109,23 @@ def test_an_empty_response_is_an_empty_text(empty):
     assert sasl.decoded(empty) == ""
 
 
-name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+@pytest.mark.parametrize("control", [chr(n) for n in (*range(1, 32), *range(127, 160))], ids=lambda c: f"{ord(c):02x}")
+def test_credentials_with_a_control_character_are_bad_both_ways(control):
+    for username, password in [(f"ann{control}", "secret"), ("ann", f"sec{control}ret"), (control, control)]:
+        with pytest.raises(Refused) as plain:
+            sasl.plain(encoded(f"\0{username}\0{password}"), Client())
+        with pytest.raises(Refused) as login:
+            sasl.login("", Client(encoded(username), encoded(password)))
+        assert plain.value.reply is login.value.reply is CONTROL
+
+
+def test_a_nul_that_login_carries_is_a_control_character():
+    with pytest.raises(Refused) as caught:
+        sasl.login("", Client(encoded("ann\0bob"), encoded("secret")))
+    assert caught.value.reply is CONTROL
+
+
+name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
 
 @given(name, name)
