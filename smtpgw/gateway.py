@@ -3,11 +3,7 @@
 The way of a message is one function, `_submit`; the table "outcomes → reply" is another, `answer`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import gevent
-from gevent.util import wrap_errors
+from collections.abc import Sequence
 
 from smtpgw import dialects, memory, message, replies, translation
 from smtpgw.accounts import Accounts
@@ -19,14 +15,11 @@ from smtpgw.mappings import Mappings
 from smtpgw.memory import Identity, Memory, Outcome
 from smtpgw.message import Message
 from smtpgw.notices import Notices, Sent
+from smtpgw.offload import Offload
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.story import Story
 from smtpgw.throttle import Throttle
-
-LARGE_BYTES = 256 * 1024  # parsed in a thread, so that the other sessions go on meanwhile
-
-T = TypeVar("T")
 
 
 class Gateway:
@@ -40,6 +33,7 @@ class Gateway:
         self.throttle = Throttle(settings)
         self.breaker = Breaker(settings)
         self.memory = Memory()
+        self.offload = Offload()
         self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
         self.notices = Notices(self.delivery, domains=settings.notices == "on")
         # By submission: what was accepted, and the notice about it, while the client has not yet been told.
@@ -82,28 +76,25 @@ class Gateway:
     def _submit(self, submission: Submission, story: Story) -> Reply:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
         deadline = story.began + self.settings.submit_timeout_seconds
+        work = self.offload.message(len(raw), account.id, deadline)
         with story.stage("parse"):
-            mail = off_the_loop(len(raw), lambda: message.parse(raw, self.settings.inline_images))
+            mail = work(lambda: message.parse(raw, self.settings.inline_images))
         story.message(mail)
         mapping = self.mappings.account(account.id)
-        options = off_the_loop(len(raw), lambda: dialects.read(mail, envelope.recipients, mapping))
+        options = work(lambda: dialects.read(mail, envelope.recipients, mapping))
         story.options(options)
         with story.stage("sender"):
             sender_id, list_id = self._sender_and_list(submission, mail, options, deadline)
         story.sender(sender_id)
         with story.stage("translate"):
-            request = off_the_loop(
-                len(raw),
-                lambda: translation.translate(mail, options, sender_id, list_id, self.settings.default_type),
-            )
+            default = self.settings.default_type
+            request = work(lambda: translation.translate(mail, options, sender_id, list_id, default))
         story.request(request)
         if options.discard:
             return replies.DISCARDED.filled(header=options.discard)
         scope = account.id, request.account_id
-        identity = off_the_loop(
-            len(raw),
-            lambda: memory.identity(scope, mail.message_id, raw, request.template, options.idempotency_key),
-        )
+        key = options.idempotency_key
+        identity = work(lambda: memory.identity(scope, mail.message_id, raw, request.template, key))
         if self.is_closing:  # cut after its POST, the message would come again and arrive twice
             raise Refused(replies.SHUTTING_DOWN)
         with story.stage("api"):
@@ -173,16 +164,3 @@ def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
     if not accepted:
         raise Refused(outcomes[0].reply)
     return replies.QUEUED.filled(id=(len(outcomes) == 1 and accepted[0].uuid) or submission_id)
-
-
-def off_the_loop(octets: int, work: Callable[[], T]) -> T:
-    """Do some work; for a large message in a thread, since it would hold up every session of the process.
-
-    What it raises is raised here, and nowhere else: gevent would log a refusal as an exception that nobody caught.
-    """
-    if octets < LARGE_BYTES:
-        return work()
-    found: T | Exception = gevent.get_hub().threadpool.apply(wrap_errors((Exception,), work))
-    if isinstance(found, Exception):
-        raise found
-    return found

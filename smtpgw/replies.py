@@ -147,6 +147,7 @@ NON_ASCII_RECIPIENT = Reply(553, "5.6.7", "{address}: Cakemail takes no mailbox 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send the rest as another message")
 NO_ROOM_NOW = Reply(452, "4.3.1", "Too many messages are under way; try again later")
 SHARE_OF_ROOM_TAKEN = Reply(452, "4.3.1", "Too many of your messages are under way; send this one after them")
+TOO_MANY_LARGE_MESSAGES = Reply(452, "4.3.1", "Too many large messages are under way; try again later")
 
 # --- Message -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from gevent import monkey
 
 from smtpgw import dialects
 from smtpgw.envelope import Envelope
-from smtpgw.gateway import LARGE_BYTES
+from smtpgw.offload import LARGE_BYTES
 from tests.apart import GatewayApart
 from tests.gateway import SENDER, Gateway
 from tests.line import log_lines, metric

@@ -13,7 +13,7 @@ LAYERS = [
     "settings contradictions readers envelope smtpgw",
     "replies masking outlet logs",
     "metrics tally shares tracing mappings",
-    "balance bugs limits sasl grammar proxy tls mime stream http11 transport terminal sandbox scrape",
+    "balance bugs limits offload sasl grammar proxy tls mime stream http11 transport terminal sandbox scrape",
     "telling",
     "diary web",
     "wire message cakemail",

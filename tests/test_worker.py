@@ -18,7 +18,7 @@ import gevent
 import pytest
 from gevent import monkey
 
-from smtpgw.gateway import LARGE_BYTES, off_the_loop
+from smtpgw.offload import LARGE_BYTES, Offload
 from smtpgw.settings import Settings, SettingsError
 from tests.gateway import ROOT, SENDER, Gateway
 from tests.line import PATIENCE_SECONDS, metric
@@ -182,7 +182,7 @@ def test_the_work_on_a_large_message_is_off_the_loop(octets: int, others_go_on: 
             sleep_of_the_thread(0.01)
         return bool(went_on)
 
-    assert off_the_loop(octets, work) is others_go_on
+    assert Offload().message(octets, 1, time.monotonic() + 25)(work) is others_go_on
     other.join()
 
 
