@@ -251,7 +251,7 @@ def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderV
         name = header.name.lower()
         if dialects.control_header(header):
             continue
-        if name in ("from", "subject") and name not in seen:
+        if name in ("from", "subject") and name not in seen and header.value:
             yield HeaderVerdict(header.name, "mapped", "sender" if name == "from" else "content.subject")
         elif kept[name]:
             kept[name] -= 1
@@ -259,7 +259,8 @@ def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderV
         else:
             why = "is empty" if not header.value else "the first one counts" if name in seen else why_not(name)
             yield HeaderVerdict(header.name, "stripped", why)
-        seen.add(name)
+        if header.value or name != "from":
+            seen.add(name)
 
 
 def why_not(name: str) -> str:

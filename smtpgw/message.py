@@ -7,13 +7,13 @@ body parts in `parse`. The pieces of the work are in `smtpgw.mime`.
 from dataclasses import dataclass, field
 
 from smtpgw.mime import inline, parts
-from smtpgw.mime.addresses import Mailbox, NoMailbox, mailboxes
+from smtpgw.mime.addresses import Mailbox, NoBrackets, NoMailbox, mailboxes
 from smtpgw.mime.attachments import Attachment, attachment
 from smtpgw.mime.bodies import Reading
 from smtpgw.mime.fields import Header
 from smtpgw.mime.parts import Part
 from smtpgw.mime.words import decoded
-from smtpgw.replies import BAD_AUTHOR, UNSUPPORTED_PART, Refused
+from smtpgw.replies import AUTHOR_WITHOUT_BRACKETS, BAD_AUTHOR, UNSUPPORTED_PART, Refused
 
 __all__ = ["Attachment", "Header", "Mailbox", "Message", "decoded", "parse"]
 
@@ -23,7 +23,7 @@ class Message:
     """A message, read. Its texts are whole: line ends are newlines, and no lone surrogates or NUL are left."""
 
     headers: tuple[Header, ...]  # all of them, as they came
-    author: Mailbox | None  # of From; None where there is no From
+    author: Mailbox | None  # of From; None where there is no From, or an empty one
     subject: str  # decoded; "" where there is none
     text: str | None = field(repr=False)
     html: str | None = field(repr=False)
@@ -50,8 +50,8 @@ def parse(raw: bytes, inline_images: str) -> Message:
         inline_images: "embed" or "refuse".
 
     Raises:
-        Refused: BAD_AUTHOR, BAD_STRUCTURE, HEADERS_TOO_BIG, UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never
-            another exception, whatever the octets are.
+        Refused: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, UNSUPPORTED_ATTACHMENT or
+            UNSUPPORTED_PART; never another exception, whatever the octets are.
     """
     root = parts.tree(raw)
     author = author_of(root.headers)
@@ -71,10 +71,12 @@ def parse(raw: bytes, inline_images: str) -> Message:
 
 
 def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
-    """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender?"""
-    values = [header.value for header in headers if header.name.lower() == "from"]
+    """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender? An empty field is no field."""
+    values = [header.value for header in headers if header.value and header.name.lower() == "from"]
     try:
         named = [mailboxes(value) for value in values]
+    except NoBrackets:
+        raise Refused(AUTHOR_WITHOUT_BRACKETS) from None
     except NoMailbox:
         raise Refused(BAD_AUTHOR) from None
     if [len(found) for found in named] not in ([], [1]):

@@ -157,6 +157,12 @@ DISCARDED = Reply(250, "2.0.0", "Ok: test mode ({header}), message discarded, no
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is larger than {limit} octets")  # RFC 1870 §6.1
 HEADERS_TOO_BIG = Reply(552, "5.3.4", "Message has too many header fields, or too long ones")
 BAD_AUTHOR = Reply(550, "5.6.0", "From must name exactly one address; message not sent")  # RFC 5322 §3.6.2
+AUTHOR_WITHOUT_BRACKETS = Reply(
+    550,
+    "5.6.0",
+    "From has a name beside an address: put the address in angle brackets, as in Name <name@example.com>;"
+    " message not sent",
+)
 BAD_STRUCTURE = Reply(554, "5.6.0", "Message cannot be read: {why}; message not sent")
 UNSUPPORTED_ATTACHMENT = Reply(
     554,

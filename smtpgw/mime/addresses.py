@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from smtpgw.mime.words import decoded
+from smtpgw.mime.words import decoded, without_outer_encoding
 
 CACHED_LENGTH = 120  # an app's From is the same in all its mail
 LENGTH = 8192  # of a field; a person's name and address need a hundredth of it
@@ -14,11 +14,14 @@ TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<word>=\?[^?\s]+\?[bBqQ]\?[^?]*\?=)"
     r"|(?P<quoted>\"(?:[^\"\\]|\\.)*+\"?)"
-    r"|(?P<angle><[^<>]*>?)"
-    r"|(?P<special>[,;:()])"
+    r"|(?P<special>[,;:()<])"
     r"|(?P<atom>[^\s,;:()<\"]+)"
 )
 QUOTED_PAIR = re.compile(r"\\(.)")
+COMMENT_PIECE = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=|[^()\\=]+|\\.|.", re.DOTALL)
+ANGLE_PIECE = re.compile(r"[^<>(\"]+|\"(?:[^\"\\]|\\.)*+\"?")
+# White space around a dot or the @, which is no part of the address (RFC 5322 §4.4); inside quotes it is.
+SPACE_IN_ADDRESS = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"?)|(?<!\s)\s++([@.])\s*+|([@.])\s++")
 ROUTE = re.compile(r"^@[^:]*:")  # RFC 5322 §4.4: obsolete, and to be ignored
 ADDRESS = re.compile(r"(?:\"[^\"]*\"|[^@\s\"<>,;:()\[\]\\]+)(?:@(?:[^@\s\"<>,;:()\[\]\\]+|\[[0-9A-Za-z.:]+\]))?")
 
@@ -35,11 +38,18 @@ class NoMailbox(ValueError):
     """The text is no list of mailboxes."""
 
 
+class NoBrackets(NoMailbox):
+    """A name stands beside an address that is not in angle brackets."""
+
+
 def mailboxes(value: str) -> list[Mailbox]:
-    """The mailboxes a field names, those of groups included.
+    """Return the mailboxes a field names, including those of groups.
+
+    A field that was encoded as a whole, brackets and all (against RFC 2047 §5), is decoded first.
 
     Raises:
-        NoMailbox: it names something else, or nothing.
+        NoMailbox: the field names something else, or nothing.
+        NoBrackets: a name stands beside an address without angle brackets.
     """
     return list(cached(value)) if len(value) <= CACHED_LENGTH else read(value)
 
@@ -47,7 +57,7 @@ def mailboxes(value: str) -> list[Mailbox]:
 def read(value: str) -> list[Mailbox]:
     if len(value) > LENGTH:
         raise NoMailbox
-    items = [item for item in Reader(value).items() if not item.is_empty]
+    items = [item for item in Reader(without_outer_encoding(value)).items() if not item.is_empty]
     return [item.mailbox() for item in with_their_commas(items)]
 
 
@@ -74,11 +84,11 @@ class Item:
     def mailbox(self) -> Mailbox:
         phrase = self.phrase.strip()
         if self.angle is None:
-            address, name = re.sub(r"\s*([@.])\s*", r"\1", phrase), self.comment
+            address, name = without_spaces(phrase), self.comment
         else:
-            address, name = ROUTE.sub("", self.angle.strip()), unquoted(phrase) or self.comment
+            address, name = without_spaces(ROUTE.sub("", self.angle.strip())), unquoted(phrase) or self.comment
         if self.is_broken or not ADDRESS.fullmatch(address) or not address.isprintable():
-            raise NoMailbox
+            raise NoBrackets if self.angle is None and has_one_address(phrase) else NoMailbox
         return Mailbox(" ".join(decoded(name).split()), address)
 
 
@@ -86,9 +96,18 @@ def with_their_commas(items: list[Item]) -> list[Item]:
     """`Doe, Jane <jane@example.com>`, where the name ought to have been quoted, is one mailbox and not two."""
     *words, last = items or [Item()]
     if words and last.angle is not None and all(item.is_words for item in words):
-        last.phrase = ", ".join(item.phrase.strip() for item in items)
+        last.phrase = ", ".join(phrase for item in items if (phrase := item.phrase.strip()))
         return [last]
     return items
+
+
+def has_one_address(phrase: str) -> bool:
+    addresses = [word for word in phrase.split() if "@" in word]
+    return len(addresses) == 1 and bool(ADDRESS.fullmatch(addresses[0]))
+
+
+def without_spaces(address: str) -> str:
+    return SPACE_IN_ADDRESS.sub(lambda found: found[1] or found[2] or found[3], address)
 
 
 def unquoted(phrase: str) -> str:
@@ -100,24 +119,25 @@ class Reader:
     """Reads one field from left to right."""
 
     def __init__(self, value: str) -> None:
-        self.tokens = [(found.lastgroup or "", found[0]) for found in TOKEN.finditer(value)]
+        self.value = value
         self.at = 0
 
     def items(self) -> list[Item]:
         items = [Item()]
-        while self.at < len(self.tokens):
-            kind, text = self.tokens[self.at]
-            self.at += 1
+        while found := TOKEN.match(self.value, self.at):
+            kind, text = found.lastgroup, found[0]
+            self.at = found.end()
             item = items[-1]
             if text in (",", ";"):
                 items.append(Item())
             elif text == ":":
                 items[-1] = Item()  # what came before names a group
             elif text == "(":
-                item.comment = item.comment or self.comment()
-            elif kind == "angle":
+                comment = self.comment()
+                item.comment = item.comment or comment
+            elif text == "<":
                 item.is_broken = item.is_broken or item.angle is not None
-                item.angle = text[1:].removesuffix(">")
+                item.angle = self.angle()
             elif item.angle is None:
                 item.phrase += text
             elif kind != "space":
@@ -125,11 +145,25 @@ class Reader:
         return items
 
     def comment(self) -> str:
-        """The rest of a comment, which may hold others (RFC 5322 §3.2.2)."""
+        """Read the rest of a comment, which may hold others (RFC 5322 §3.2.2), and return its text."""
         depth, said = 1, ""
-        while depth and self.at < len(self.tokens):
-            text = self.tokens[self.at][1]
-            self.at += 1
+        while depth and (found := COMMENT_PIECE.match(self.value, self.at)):
+            text = found[0]
+            self.at = found.end()
             depth += (text == "(") - (text == ")")
-            said += text if depth else ""
+            said += QUOTED_PAIR.sub(r"\1", text) if depth else ""
         return said
+
+    def angle(self) -> str:
+        """Read to the closing bracket and return what stands before it, without comments."""
+        pieces: list[str] = []
+        while True:
+            if found := ANGLE_PIECE.match(self.value, self.at):
+                pieces.append(found[0])
+                self.at = found.end()
+            elif self.value.startswith("(", self.at):
+                self.at += 1
+                self.comment()
+            else:
+                self.at += self.value.startswith(">", self.at)
+                return "".join(pieces)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from smtpgw.mime import charsets
-from smtpgw.mime.words import one_line
+from smtpgw.mime.words import one_line, without_outer_encoding
 
 FIRST = re.compile(r"[^;\s(\"]*")
 PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;]*))")
@@ -24,6 +24,7 @@ def parsed(value: str) -> Parsed:
 
 
 def parse(value: str) -> Parsed:
+    value = without_outer_encoding(value)
     first = FIRST.match(value.strip())
     found: dict[str, str] = {}
     extended: dict[str, dict[int, tuple[str, bool]]] = {}

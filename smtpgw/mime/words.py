@@ -8,6 +8,8 @@ from smtpgw.mime import charsets
 
 # The encoded text has no "?" (RFC 2047 §2); spaces are none either, but common. RFC 2231 §5 adds "*language".
 WORD = re.compile(r"=\?([^?*\s]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?([^?\r\n]*)\?=")
+# A value of nothing but encoded words, whatever these hold.
+ONLY_WORDS = re.compile(r"(?:=\?[^?\s]{1,120}\?[bBqQ]\?[^?\r\n]*\?=\s*+)++")
 # Whatever could end a line or a field, for us or for what comes after us.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 WORD_OCTETS = 45  # base64 makes 60 characters of them: with the frame, less than the 75 of RFC 2047 §2
@@ -20,6 +22,11 @@ def decoded(value: str) -> str:
     a character (against RFC 2047 §5).
     """
     return one_line(decode_words(value) if "=?" in value else value)
+
+
+def without_outer_encoding(value: str) -> str:
+    """Return a structured value decoded if it is nothing but encoded words, which no parser could take apart."""
+    return decoded(value) if value.startswith("=?") and ONLY_WORDS.fullmatch(value) else value
 
 
 def one_line(value: str) -> str:

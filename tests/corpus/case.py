@@ -106,3 +106,9 @@ def not_accepted(name: str) -> dict[str, Any]:
 
 
 BAD_AUTHOR = refusal(550, "5.6.0", "From must name exactly one address; message not sent")
+NO_BRACKETS = refusal(
+    550,
+    "5.6.0",
+    "From has a name beside an address: put the address in angle brackets, as in Name <name@example.com>;"
+    " message not sent",
+)

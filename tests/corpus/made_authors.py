@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.corpus.case import BAD_AUTHOR, Case, request
+from tests.corpus.case import BAD_AUTHOR, NO_BRACKETS, Case, request
 from tests.corpus.octets import Octets, mail
 
 # What the field says, the name its reader sees ("" where there is none); None where the field is refused.
@@ -15,6 +15,8 @@ AUTHORS: list[tuple[str, Octets, str | None]] = [
     ("quoted-comma", '"Mueller, Zoe" <zoe@example.com>', "Mueller, Zoe"),
     ("unquoted-comma", "Mueller, Zoe <zoe@example.com>", "Mueller, Zoe"),
     ("unquoted-commas", "Mueller, Zoe, PhD <zoe@example.com>", "Mueller, Zoe, PhD"),
+    ("comma-at-the-end", "Shop, <zoe@example.com>", "Shop"),
+    ("commas-at-both-ends", ", Shop,, Berlin, <zoe@example.com>", "Shop, Berlin"),
     ("quoted-quotes", r'"Zoe \"Zed\" Mueller" <zoe@example.com>', 'Zoe "Zed" Mueller'),
     ("quotes-in-the-middle", 'Zoe "Zed" Mueller <zoe@example.com>', "Zoe Zed Mueller"),
     ("quoted-at", '"zoe@example.com" <zoe@example.com>', "zoe@example.com"),
@@ -25,6 +27,11 @@ AUTHORS: list[tuple[str, Octets, str | None]] = [
     ("comment-in-comment", "zoe@example.com (Zoe (Zed) Mueller)", "Zoe (Zed) Mueller"),
     ("comment-beside-name", "Zoe <zoe@example.com> (private)", "Zoe"),
     ("comment-with-comma", "zoe@example.com (Mueller, Zoe)", "Mueller, Zoe"),
+    ("comments-everywhere", r"Pete(A nice \) chap) <pete(his account)@silly.test(his host)>", "Pete"),
+    ("comment-with-quote", 'zoe@example.com (Zoe "Zed)', 'Zoe "Zed'),
+    ("comment-with-bracket-in-brackets", "Zoe <zoe(>)@example.com>", "Zoe"),
+    ("comment-with-spaces-in-brackets", "Zoe <zoe (private) @ example (dot) . com>", "Zoe"),
+    ("quoted-bracket-in-brackets", 'Zoe <"zoe>"@example.com>', "Zoe"),
     ("encoded-word", "=?utf-8?Q?Zo=C3=AB_M=C3=BCller?= <zoe@example.com>", "Zoë Müller"),
     ("encoded-words", "=?utf-8?Q?Zo=C3=AB?= =?utf-8?B?IE3DvGxsZXI=?= <zoe@example.com>", "Zoë Müller"),
     ("encoded-words-split-in-a-character", "=?utf-8?Q?Zo=C3?= =?utf-8?Q?=AB?= <zoe@example.com>", "Zoë"),
@@ -32,6 +39,12 @@ AUTHORS: list[tuple[str, Octets, str | None]] = [
     ("encoded-word-with-comma", "=?utf-8?Q?M=C3=BCller,_Zo=C3=AB?= <zoe@example.com>", "Müller, Zoë"),
     ("encoded-line-end", "=?utf-8?Q?Zoe=0D=0ABcc:_eve@example.org?= <zoe@example.com>", "Zoe Bcc: eve@example.org"),
     ("encoded-address-as-name", "=?utf-8?Q?boss=40example.net?= <zoe@example.com>", "boss@example.net"),
+    ("encoded-as-a-whole", "=?utf-8?q?Alert_=C3=9C_<zoe@example.com>?=", "Alert Ü"),
+    ("encoded-as-a-whole-b", "=?utf-8?b?TcO8bGxlciwgWm/DqyA8em9lQGV4YW1wbGUuY29tPg==?=", "Müller, Zoë"),
+    ("encoded-as-a-whole-in-two-words", "=?utf-8?q?Zo=C3=AB?=\r\n =?utf-8?q?_<zoe=40example=2Ecom>?=", "Zoë"),
+    ("encoded-as-a-whole-bare", "=?utf-8?q?zoe=40example=2Ecom?=", ""),
+    ("encoded-as-a-whole-of-two", "=?utf-8?q?zoe=40example=2Ecom,_bob=40example=2Ecom?=", None),
+    ("encoded-as-a-whole-name-only", "=?utf-8?q?Zo=C3=AB_M=C3=BCller?=", None),
     ("encoded-word-in-comment", "zoe@example.com (=?utf-8?Q?Zo=C3=AB?=)", "Zoë"),
     ("eight-bit-utf-8", "Zoë Müller <zoe@example.com>", "Zoë Müller"),
     ("eight-bit-latin-1", "Zoë Müller <zoe@example.com>".encode("latin_1"), "Zoë Müller"),
@@ -57,14 +70,18 @@ AUTHORS: list[tuple[str, Octets, str | None]] = [
     ("two-brackets", "<zoe@example.com> <bob@example.com>", None),
     ("group-of-two", "Sales: zoe@example.com, bob@example.com;", None),
     ("empty-group", "undisclosed-recipients:;", None),
-    ("empty", "", None),
     ("empty-brackets", "<>", None),
     ("name-only", "Zoe Mueller", None),
-    ("name-and-bare-address", "Zoe zoe@example.com", None),
     ("at-only", "@", None),
     ("two-ats", "zoe@mx@example.com", None),
     ("words-after-brackets", "<zoe@example.com> Zoe", None),
     ("nothing-but-a-comma", ",", None),
+]
+WITHOUT_BRACKETS: list[tuple[str, Octets]] = [
+    ("name-and-bare-address", "Zoe zoe@example.com"),
+    ("quoted-name-and-bare-address", '"Zoe Mueller" zoe@example.com'),
+    ("bare-address-and-name", "zoe@example.com Zoe Mueller"),
+    ("encoded-name-and-bare-address", "=?utf-8?Q?Zo=C3=AB?= zoe@example.com"),
 ]
 
 
@@ -72,6 +89,12 @@ def cases() -> Iterator[Case]:
     for name, value, seen in AUTHORS:
         expected = BAD_AUTHOR if seen is None else request("Test", "Hello", sender_name=seen)
         yield Case(f"authors/{name}", mail("Hello", author=value), expected)
+    for name, value in WITHOUT_BRACKETS:
+        yield Case(f"authors/{name}", mail("Hello", author=value), NO_BRACKETS)
+    for name, value in [("empty", ""), ("only-spaces", "  \r\n ")]:  # as good as no From
+        yield Case(f"authors/{name}", mail("Hello", author=value), request("Test", "Hello"))
+    raw = mail("Hello", "From: Zoe <zoe@example.com>", author="")
+    yield Case("authors/empty-and-another", raw, request("Test", "Hello", sender_name="Zoe"))
     yield Case("authors/none", mail("Hello", author=None), request("Test", "Hello"))
     raw = mail("Hello", "From: Bob <bob@example.com>")
     yield Case("authors/two-fields", raw, BAD_AUTHOR)
