@@ -106,7 +106,9 @@ class Explanation:
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        return decisions(self.mail, self.options, self.body) if self.mail and self.options and self.request else {}
+        if not (self.mail and self.options and self.request):
+            return {}
+        return decisions(self.mail, self.options, self.body, self.request.marketing_header)
 
 
 def explained(
@@ -158,7 +160,9 @@ def submit(told: Explanation, raw: bytes, mapping: AccountMap, settings: Setting
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
     sender_id = options.sender_id or f"<id of {address}>"
     list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
-    told.request = translation.translate(mail, options, sender_id, list_id, settings.default_type)
+    told.request = translation.translate(
+        mail, options, sender_id, list_id, settings.default_type, settings.bulk_headers
+    )
     told.body = orjson.loads(told.request.body_for(envelope.recipients[0]))
     if options.discard:
         return replies.DISCARDED.filled(header=options.discard)
@@ -211,7 +215,7 @@ def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
     return told.options
 
 
-def decisions(mail: Message, options: Options, body: Mapping[str, Any]) -> dict[str, Decision]:
+def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketing_header: str) -> dict[str, Decision]:
     """Who the sender is, which list is used, what type the message has, and why."""
     found = {
         "sender": Decision(body["sender"]["id"], "From" if mail.author else "MAIL FROM"),
@@ -226,8 +230,8 @@ def decisions(mail: Message, options: Options, body: Mapping[str, Any]) -> dict[
         found["account"] = Decision(str(options.account_id), by_header(options, f"account_id {options.account_id}"))
     if options.type:
         found["type"] = Decision(options.type, by_header(options, f"type {options.type}"))
-    elif translation.is_bulk(mail):
-        found["type"] = Decision("marketing", "List-Unsubscribe, List-Id or Precedence: it goes to many")
+    elif marketing_header:
+        found["type"] = Decision("marketing", f"{marketing_header}, which SMTPGW_BULK_HEADERS names")
     return found
 
 

@@ -87,8 +87,8 @@ class Gateway:
             sender_id, list_id = self._sender_and_list(submission, mail, options, deadline)
         story.sender(sender_id)
         with story.stage("translate"):
-            default = self.settings.default_type
-            request = work(lambda: translation.translate(mail, options, sender_id, list_id, default))
+            types = self.settings.default_type, self.settings.bulk_headers
+            request = work(lambda: translation.translate(mail, options, sender_id, list_id, *types))
         story.request(request)
         if options.discard:
             return replies.DISCARDED.filled(header=options.discard)

@@ -20,6 +20,7 @@ from smtpgw.envelope import Submission
 from smtpgw.memory import Identity, Outcome
 from smtpgw.message import Header, Message
 from smtpgw.replies import Refused
+from smtpgw.translation import is_automatic
 
 SUBJECT = "Undelivered mail: {subject}"
 TEXT = """\
@@ -133,10 +134,6 @@ def is_own(address: str, directory: Directory, *, domains: bool) -> bool:
         return False
     owned = {sender.rpartition("@")[2] for sender in directory.by_address} - PUBLIC_MAILBOX_DOMAINS
     return any(domain == own or domain.endswith(f".{own}") for own in owned)
-
-
-def is_automatic(mail: Message) -> bool:
-    return any(h.name.lower() == "auto-submitted" and h.value.strip().lower() != "no" for h in mail.headers)
 
 
 def notice_about(mail: Message, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Message:

@@ -1,12 +1,14 @@
-"""Readers of environment variables: the text of one → its value.
+"""Readers of environment variables: the text of one → its value; and `setting`, a field that is read by one.
 
-They raise ValueError with what would have been right, as the end of the sentence "must be …".
+Readers raise ValueError with what would have been right, as the end of the sentence "must be …".
 """
 
+import dataclasses
 import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 MIB = 1024 * 1024
@@ -22,6 +24,25 @@ class Bind:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def setting(
+    name: str,
+    default: str,
+    read: Callable[[str], Any],
+    meaning: str,
+    *,
+    secret: bool = False,
+    can_be_empty: bool = False,
+) -> Any:
+    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment.
+
+    The value of a `secret` one is in no printout, message or representation. An empty variable is one that is not set,
+    unless it `can_be_empty`.
+    """
+    told = {"name": name, "default": default, "read": read, "meaning": meaning}
+    told |= {"secret": secret, "can_be_empty": can_be_empty}
+    return dataclasses.field(metadata=told, repr=not secret)
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -129,6 +150,16 @@ def networks(text: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip())
     except ValueError:
         raise ValueError("networks separated by commas, such as 10.2.0.0/16,2001:db8::/32") from None
+
+
+def header_names(text: str) -> tuple[str, ...]:
+    """Read names of header fields (RFC 5322 §2.2), in lower case; none for an empty text or the word `none`."""
+    if text.lower() in ("", "none"):
+        return ()
+    names = [name.strip().lower() for name in text.split(",")]
+    if "none" in names or not all(re.fullmatch(r"[!-9;-~]{1,76}", name) for name in names):
+        raise ValueError("names of headers separated by commas, such as list-unsubscribe,list-id, or none")
+    return tuple(dict.fromkeys(names))
 
 
 def hostname(text: str) -> str:

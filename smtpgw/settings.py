@@ -8,9 +8,8 @@ module before gevent patches anything, and the settings libraries we looked at i
 import dataclasses
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from smtpgw.contradictions import contradictions
 from smtpgw.readers import (
@@ -20,6 +19,7 @@ from smtpgw.readers import (
     api_url,
     as_text,
     bind,
+    header_names,
     hostname,
     key,
     networks,
@@ -30,6 +30,7 @@ from smtpgw.readers import (
     ratio,
     readable_file,
     seconds,
+    setting,
     storage_url,
     switch,
     whole,
@@ -42,15 +43,6 @@ class SettingsError(Exception):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
-
-
-def setting(name: str, default: str, read: Callable[[str], Any], meaning: str, *, secret: bool = False) -> Any:
-    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment.
-
-    The value of a `secret` one is in no printout, message or representation.
-    """
-    told = {"name": name, "default": default, "read": read, "meaning": meaning, "secret": secret}
-    return dataclasses.field(metadata=told, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +181,14 @@ class Settings:
         one_of("transactional", "marketing"),
         "of a message that does not say which it is",
     )
+    bulk_headers: tuple[str, ...] = setting(
+        "SMTPGW_BULK_HEADERS",
+        "list-unsubscribe",
+        header_names,
+        "headers that make a message marketing, unless it says its type or has `Auto-Submitted`; `precedence` counts"
+        " as bulk, list or junk; empty or `none`: no header does",
+        can_be_empty=True,
+    )
     inline_images: str = setting(
         "SMTPGW_INLINE_IMAGES",
         "embed",
@@ -245,7 +245,7 @@ class Settings:
         values, mistakes = {}, []
         for field in dataclasses.fields(cls):
             name, default, read = (field.metadata[key] for key in ("name", "default", "read"))
-            text = environ.get(name, "").strip() or default
+            text = environ.get(name, default).strip() or ("" if field.metadata["can_be_empty"] else default)
             try:
                 values[field.name] = read(text)
             except ValueError as wanted:

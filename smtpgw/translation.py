@@ -1,6 +1,7 @@
 """A Message and what its control headers decided, as the body of the API's request (POST /v2/emails). Pure."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from email.utils import formataddr
 from typing import Any
@@ -10,7 +11,7 @@ import idna
 import orjson
 
 from smtpgw.dialects import Options
-from smtpgw.message import Header, Message
+from smtpgw.message import Attachment, Header, Message
 from smtpgw.mime.addresses import NoMailbox, mailboxes
 from smtpgw.mime.words import encoded, encoded_words
 from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused
@@ -41,7 +42,9 @@ NOT_DELIVERED_PREFIXES = ("x-spam-", "x-virus-", "x-ms-exchange-", "x-google-", 
 # Not delivered, and nothing to tell of: they are in other fields of the request, or are made anew.
 EXPECTED = frozenset({"bcc", "date", "from", "message-id", "mime-version", "subject", "to"})
 ADDRESSES = frozenset({"reply-to", "disposition-notification-to", "return-receipt-to"})
-BULK = frozenset({"bulk", "list", "junk"})  # values of Precedence
+# Precedence (RFC 2076 §3.9) and List-Id alone are what ticket systems, wikis and monitoring write, too.
+DEFAULT_BULK_HEADERS = ("list-unsubscribe",)
+BULK_PRECEDENCE = frozenset({"bulk", "list", "junk"})
 URL_CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
 
 
@@ -50,8 +53,9 @@ class EmailRequest:
     """The requests for one message, alike but for the recipient."""
 
     account_id: int | None  # the sub-account to act for
-    notes: tuple[str, ...]  # names of headers that are not delivered, for the log
+    notes: tuple[str, ...]  # for the log: headers that are not delivered, and the one that made the message marketing
     template: bytes = field(repr=False)  # the JSON, encoded once, with an empty recipient
+    marketing_header: str = ""  # the header that made the message marketing, where one did
 
     def body_for(self, recipient: str) -> bytes:
         """The JSON body of the request for one recipient."""
@@ -60,7 +64,12 @@ class EmailRequest:
 
 
 def translate(
-    message: Message, options: Options, sender_id: str, list_id: int | None, default_type: str
+    message: Message,
+    options: Options,
+    sender_id: str,
+    list_id: int | None,
+    default_type: str,
+    bulk_headers: Collection[str] = DEFAULT_BULK_HEADERS,
 ) -> EmailRequest:
     """The requests that a message becomes.
 
@@ -70,28 +79,34 @@ def translate(
         sender_id: of the confirmed sender, as the API knows it.
         list_id: the list whose contacts the recipients are, if there is one.
         default_type: "marketing" or "transactional", of a message that does not say which it is.
+        bulk_headers: lower-case names of the headers that make such a message marketing.
 
     Raises:
         Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered.
     """
     notes: list[str] = []
+    bulk_header = "" if options.type else marketing_header(message, bulk_headers)
+    if bulk_header:
+        notes.append(f"marketing, because of {bulk_header}")
     headers = [*delivered(message.headers, options.consumed, notes), *options.extra_headers]
     request: dict[str, Any] = {
         "email": "",
         "sender": sender(message, sender_id),
-        "content": content(message, options, default_type),
+        "content": content(message, options, "marketing" if bulk_header else default_type),
     }
     optional: dict[str, Any] = {
         "list_id": list_id,
         "tags": list(options.tags),
         "tracking": dict(options.tracking),
         "additional_headers": [{"name": header.name, "value": header.value} for header in headers],
-        "attachment": [
-            {"filename": file.filename, "type": file.type, "content": file.content} for file in message.attachments
-        ],
+        "attachment": [attachment(file) for file in message.attachments],
     }
     request.update({name: value for name, value in optional.items() if value})
-    return EmailRequest(options.account_id, tuple(notes), orjson.dumps(request))
+    return EmailRequest(options.account_id, tuple(notes), orjson.dumps(request), bulk_header)
+
+
+def attachment(file: Attachment) -> dict[str, str]:
+    return {"filename": file.filename, "type": file.type, "content": file.content}
 
 
 def sender(message: Message, sender_id: str) -> dict[str, str]:
@@ -103,7 +118,7 @@ def sender(message: Message, sender_id: str) -> dict[str, str]:
 def content(message: Message, options: Options, default_type: str) -> dict[str, Any]:
     said: dict[str, Any] = {
         "subject": message.subject or NO_SUBJECT,
-        "type": options.type or ("marketing" if is_bulk(message) else default_type),
+        "type": options.type or default_type,
         "encoding": "utf-8",
     }
     if options.template_id is not None:
@@ -117,13 +132,24 @@ def content(message: Message, options: Options, default_type: str) -> dict[str, 
     return said
 
 
-def is_bulk(message: Message) -> bool:
-    """Whether a message says that it goes to many: RFC 2369, RFC 2919, and the old Precedence (RFC 2076 §3.9)."""
+def marketing_header(message: Message, bulk_headers: Collection[str]) -> str:
+    """Return the name of the header by which a message says that it goes to many; "" where none does.
+
+    Automatic mail is no marketing whatever its headers are: a ticket system's answer may well offer to unsubscribe.
+    """
     for header in message.headers:
         name = header.name.lower()
-        if name in ("list-unsubscribe", "list-id") or (name == "precedence" and header.value.lower() in BULK):
-            return True
-    return False
+        if name not in bulk_headers or not header.value:
+            continue
+        if name != "precedence" or header.value.lower() in BULK_PRECEDENCE:
+            return "" if is_automatic(message) else header.name
+    return ""
+
+
+def is_automatic(message: Message) -> bool:
+    """Return whether a message says that a program wrote it without being asked to (RFC 3834 §5)."""
+    values = (header.value for header in message.headers if header.name.lower() == "auto-submitted")
+    return any(re.split(r"[;(]", value)[0].strip().lower() != "no" for value in values)
 
 
 def delivered(headers: tuple[Header, ...], consumed: frozenset[str], notes: list[str]) -> Iterator[Header]:

@@ -165,6 +165,9 @@ Whatever you come from:
   `smtpgw_dialect_headers_total`.
 - Metadata is written to the gateway's log beside Cakemail's id.
 - Cakemail tracks opens and clicks unless it is told otherwise.
+- A message is marketing when it says so, or has `List-Unsubscribe` and is not automatic (`Auto-Submitted`).
+  `Precedence` and `List-Id` alone change nothing, since ticket systems and wikis write them. `SMTPGW_BULK_HEADERS` says
+  which headers count; `explain` and the message's log line name the one that did.
 - Unsubscribes and other suppressions stay at the old relay: import them into Cakemail before the first mail.
 - Ids of templates, groups, streams and sub-accounts mean something else in Cakemail. The operator says what, in a file:
 

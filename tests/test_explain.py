@@ -147,7 +147,19 @@ def test_what_was_changed_is_told():
     ("headers", "what", "value", "why"),
     [
         (["x-email-api-type: marketing"], "type", "marketing", "x-email-api-type"),
-        (["List-Id: <x.example.com>"], "type", "marketing", "List-Unsubscribe, List-Id or Precedence: it goes to many"),
+        (
+            ["List-Unsubscribe: <https://x.example>"],
+            "type",
+            "marketing",
+            "List-Unsubscribe, which SMTPGW_BULK_HEADERS names",
+        ),
+        (["List-Id: <x.example.com>", "Precedence: bulk"], "type", "transactional", "SMTPGW_DEFAULT_TYPE"),
+        (
+            ["List-Unsubscribe: <https://x.example>", "Auto-Submitted: auto-generated"],
+            "type",
+            "transactional",
+            "SMTPGW_DEFAULT_TYPE",
+        ),
         ([], "type", "transactional", "SMTPGW_DEFAULT_TYPE"),
         (["x-sender-id: 77"], "sender", "77", "x-sender-id"),
         (["x-list-id: 42"], "list", "42", "x-list-id"),

@@ -12,6 +12,7 @@ from smtpgw import readers
 from smtpgw.readers import Bind
 from smtpgw.serve import unknown_variables
 from smtpgw.settings import Settings, SettingsError
+from smtpgw.translation import DEFAULT_BULK_HEADERS
 
 NEEDED = {"SMTPGW_TLS_CERT": __file__, "SMTPGW_TLS_KEY": __file__, "SMTPGW_HOSTNAME": "gw.example"}
 FIELDS = {field.metadata["name"]: field for field in dataclasses.fields(Settings)}
@@ -52,6 +53,10 @@ READ = [
     (readers.networks, "", ()),
     (readers.networks, "192.0.2.1", (ipaddress.ip_network("192.0.2.1/32"),)),
     (readers.networks, " 10.2.0.0/16, ::1,", (ipaddress.ip_network("10.2.0.0/16"), ipaddress.ip_network("::1"))),
+    (readers.header_names, "List-Unsubscribe", ("list-unsubscribe",)),
+    (readers.header_names, " list-id , X-A,list-id", ("list-id", "x-a")),
+    (readers.header_names, "", ()),
+    (readers.header_names, "None", ()),
     (readers.hostname, "smtp.example.com", "smtp.example.com"),
     (readers.hostname, "web_1", "web_1"),
     (readers.hostname, "x" * 255, "x" * 255),
@@ -79,6 +84,7 @@ REFUSED = [  # the texts are separated by bars
         "memory://, or the address",
     ),
     (readers.networks, "10.2.0.1/16|10.2.0.0/33|here|10.0.0.0-10.0.0.9", NETWORKS),
+    (readers.header_names, "list-id,|list id|list-id:|none,list-id|ü|,", "names of headers separated by commas"),
     (readers.hostname, f"|a b|{'x' * 256}|-x|x-|ü.example|a/b|[192.0.2.1]", HOST),
     (readers.readable_file, "/nowhere|/", "a file that can be read"),
     (readers.readable_file, "", "the path of a PEM file"),
@@ -127,6 +133,13 @@ def test_defaults():
     for name, field in FIELDS.items():
         if name not in NEEDED:
             assert getattr(found, field.name) == field.metadata["read"](field.metadata["default"])
+
+
+def test_an_empty_variable_is_one_that_is_not_set_but_where_nothing_is_a_value():
+    assert settings(SMTPGW_WORKERS=" ").workers == 1
+    assert settings().bulk_headers == DEFAULT_BULK_HEADERS
+    assert settings(SMTPGW_BULK_HEADERS=" ").bulk_headers == ()
+    assert settings(SMTPGW_BULK_HEADERS="none").bulk_headers == ()
 
 
 def test_every_mistake_is_told_at_once_and_names_its_variable():

@@ -94,8 +94,9 @@ def test_sub_account_is_no_part_of_the_body() -> None:
     [
         ("transactional", (), None, "transactional"),
         ("marketing", (), None, "marketing"),
-        ("transactional", (Header("List-ID", "<a.example.com>"),), None, "marketing"),
-        ("transactional", (Header("precedence", "BULK"),), None, "marketing"),
+        ("transactional", (Header("List-ID", "<a.example.com>"),), None, "transactional"),
+        ("transactional", (Header("precedence", "BULK"),), None, "transactional"),
+        ("transactional", (Header("list-unsubscribe", "<https://example.com>"),), None, "marketing"),
         ("transactional", (Header("List-Unsubscribe", "<https://example.com>"),), "transactional", "transactional"),
         ("marketing", (), "transactional", "transactional"),
         ("transactional", (), "marketing", "marketing"),
@@ -103,6 +104,36 @@ def test_sub_account_is_no_part_of_the_body() -> None:
 )
 def test_type(default: str, headers: tuple[Header, ...], said: str | None, type_: str) -> None:
     assert body(message(headers=headers), Options(type=said), default_type=default)["content"]["type"] == type_
+
+
+UNSUBSCRIBE = Header("List-Unsubscribe", "<https://example.com>")
+
+
+@pytest.mark.parametrize(
+    ("counted", "headers", "header"),
+    [
+        (("list-unsubscribe",), [UNSUBSCRIBE], "List-Unsubscribe"),
+        (("list-unsubscribe",), [Header("List-Unsubscribe", "")], ""),
+        (("list-unsubscribe",), [UNSUBSCRIBE, Header("Auto-Submitted", "auto-replied; owner=x")], ""),
+        (("list-unsubscribe",), [UNSUBSCRIBE, Header("auto-submitted", "No (a person wrote it)")], "List-Unsubscribe"),
+        ((), [UNSUBSCRIBE], ""),
+        (("list-id", "precedence"), [UNSUBSCRIBE], ""),
+        (("list-id", "precedence"), [Header("Precedence", "first-class"), Header("List-ID", "<a.b>")], "List-ID"),
+        (("list-id", "precedence"), [Header("Precedence", "List")], "Precedence"),
+        (("x-campaign",), [Header("X-Campaign", "spring")], "X-Campaign"),
+    ],
+)
+def test_which_header_makes_a_message_marketing(counted: tuple[str, ...], headers: list[Header], header: str) -> None:
+    mail = message(headers=tuple(headers))
+    request = translate(mail, Options(), "7", None, "transactional", counted)
+    assert request.marketing_header == header
+    assert request.notes == ((f"marketing, because of {header}",) if header else ())
+    assert json.loads(request.body_for(TO))["content"]["type"] == ("marketing" if header else "transactional")
+
+
+def test_a_header_that_changes_nothing_is_not_told() -> None:
+    mail = message(headers=(UNSUBSCRIBE,))
+    assert translate(mail, Options(type="marketing"), "7", None, "transactional").marketing_header == ""
 
 
 @pytest.mark.parametrize(

@@ -176,10 +176,10 @@ def repeated() -> Iterator[Case]:
 def bulk() -> Iterator[Case]:
     for name, value, type_ in [
         ("List-Unsubscribe", "<https://example.com/u>", "marketing"),
-        ("List-Id", "<news.example.com>", "marketing"),
-        ("Precedence", "bulk", "marketing"),
-        ("Precedence", "List", "marketing"),
-        ("Precedence", "junk", "marketing"),
+        ("List-Id", "<news.example.com>", "transactional"),
+        ("Precedence", "bulk", "transactional"),
+        ("Precedence", "List", "transactional"),
+        ("Precedence", "junk", "transactional"),
         ("Precedence", "first-class", "transactional"),
         ("List-Help", "<mailto:help@example.com>", "transactional"),
     ]:
@@ -188,6 +188,9 @@ def bulk() -> Iterator[Case]:
         yield Case(file, raw, hello(type=type_, headers=[(name, value)]))
     fields = ("List-Unsubscribe: <https://example.com/u>", "X-Email-API-Type: transactional")
     wanted = [("List-Unsubscribe", "<https://example.com/u>")]
+    automatic = [*wanted, ("Auto-Submitted", "auto-generated")]
+    raw = mail("Hello", *(f"{name}: {value}" for name, value in automatic))
+    yield Case("headers/bulk-that-is-automatic", raw, hello(headers=automatic))
     yield Case("headers/bulk-that-says-transactional", mail("Hello", *fields), hello(headers=wanted))
 
 
