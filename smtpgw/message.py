@@ -4,6 +4,8 @@ Whatever the API cannot carry is refused with a reply that names it, and never d
 body parts in `parse`. The pieces of the work are in `smtpgw.mime`.
 """
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 
 from smtpgw.mime import inline, parts
@@ -103,14 +105,23 @@ def with_inline_images(html: str | None, reading: Reading, inline_images: str) -
 def attachments(reading: Reading) -> tuple[Attachment, ...]:
     taken: set[str] = set()
     made = [noted(part, reading, taken) for part in reading.files]
+    calendars = {calendar_digest(file) for file in made if reading.invitations and file.type == "calendar"}
     for part in reading.invitations:
         invitation = attachment(part, set(taken))
-        if any(invitation.content == other.content for other in made):
-            continue  # calendars send it twice, as an alternative and as a file
+        digest = calendar_digest(invitation)
+        if digest in calendars:
+            continue  # Calendars send it twice, as an alternative and as a file.
+        calendars.add(digest)
         taken.add(invitation.filename.lower())
         made.append(invitation)
         reading.notes.append(f"the calendar invitation became the attachment {invitation.filename}")
     return tuple(made)
+
+
+def calendar_digest(file: Attachment) -> bytes:
+    """Return a digest that the two forms of one invitation share: they may differ in their line ends."""
+    lines = base64.b64decode(file.content).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return hashlib.sha256(lines.strip()).digest()
 
 
 def noted(part: Part, reading: Reading, taken: set[str]) -> Attachment:

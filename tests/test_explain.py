@@ -140,7 +140,7 @@ def test_what_was_changed_is_told():
     part = 'Content-Type: application/pdf; name="Überblick 2026.pdf"\r\n\r\n%PDF\r\n'
     body = f"--b\r\n\r\nHello\r\n--b\r\n{part}--b--\r\n"
     run = explain("-", given=mail("Content-Type: multipart/mixed; boundary=b", body=body))
-    assert "attachment 'Überblick 2026.pdf' renamed Uberblick_2026.pdf" in said(run)
+    assert "attachment 'Überblick 2026.pdf' renamed Ueberblick_2026.pdf" in said(run)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def standard_leaves(raw: bytes) -> list[tuple[str, bytes]]:
 # Where the standard library loses something or is stricter than mail is, by the name of the case.
 READ_OTHERWISE = {
     "attachments/name-content-type-is-none",  # to it a file of no type is text
+    "attachments/name-type-encoded-as-a-whole",  # a type that it does not find is text, too
     "authors/space-before-the-colon",  # a header section ends there for it
     "bodies/type-with-a-comment",
     "headers/bcc-with-space",

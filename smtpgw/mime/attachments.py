@@ -46,7 +46,17 @@ CANNOT_BE_CARRIED = {
     "application/pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
     "application/x-pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
 }
+# Letters whose plain form is a convention of their languages and no decomposition of Unicode.
+TRANSLITERATIONS = str.maketrans(
+    {
+        "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS",
+        "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "oe", "Ø": "Oe", "þ": "th", "Þ": "Th", "ð": "d", "Ð": "D",
+        "đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ŧ": "t", "Ŧ": "T", "ŋ": "ng", "Ŋ": "Ng",
+        "ı": "i", "ĸ": "k", "ə": "e", "Ə": "E", "ƒ": "f",
+    }
+)  # fmt: skip
 OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
+MAX_BASE_CHARACTERS = 1000  # of a name that are looked at
 BASE_LENGTH = 200  # file systems allow 255 with the extension
 
 
@@ -99,7 +109,9 @@ def extension(name: str) -> str:
 
 def plain(base: str) -> str:
     """A name in the API's characters; "" where nothing is left of it."""
-    letters = "".join(c for c in unicodedata.normalize("NFKD", base[:1000]) if not unicodedata.combining(c))
+    # Composed first: macOS writes the umlaut as two characters.
+    known = unicodedata.normalize("NFC", base[:MAX_BASE_CHARACTERS]).translate(TRANSLITERATIONS)
+    letters = "".join(c for c in unicodedata.normalize("NFKD", known) if not unicodedata.combining(c))
     name = OTHER_CHARACTERS.sub("_", letters)[:BASE_LENGTH]
     return name if name.strip("_-") or name == base else ""
 

@@ -30,6 +30,10 @@ class Body:
     def is_silent(self) -> bool:
         return self.text is None and self.html is None
 
+    @property
+    def is_blank(self) -> bool:
+        return is_blank(self.text) and is_blank(self.html)
+
 
 @dataclass(slots=True)
 class Reading:
@@ -60,7 +64,10 @@ class Reading:
         return Body(html=text_of(part)) if part.type == "text/html" else Body(text=text_of(part))
 
     def alternative(self, part: Part) -> Body:
-        """The last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4)."""
+        """Return the last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4).
+
+        A blank part replaces nothing: it comes from a template that was left empty, or from a surplus boundary.
+        """
         said, unknown = Body(), Body()
         for child in part.children:
             if child.type == "text/calendar" and child.disposition != "attachment":
@@ -70,14 +77,21 @@ class Reading:
             if child.type.startswith("text/") and child.type not in ("text/plain", "text/html"):
                 unknown = body
             else:
-                said = Body(
-                    said.text if body.text is None else body.text, said.html if body.html is None else body.html
-                )
+                said = Body(better(said.text, body.text), better(said.html, body.html))
         if said.is_silent:
             return unknown
         if not unknown.is_silent:
             self.notes.append("dropped an alternative in another text format")
         return said
+
+
+def is_blank(said: str | None) -> bool:
+    return not said or said.isspace()
+
+
+def better(earlier: str | None, later: str | None) -> str | None:
+    """Return the later of two versions unless only the earlier one says something."""
+    return earlier if later is None or (is_blank(later) and earlier is not None) else later
 
 
 def is_file(part: Part) -> bool:
@@ -111,9 +125,9 @@ def one_after_another(bodies: list[Body]) -> Body:
     """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
 
     Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A text
-    version that would not say everything is left out.
+    version that would not say everything is left out, and so are blank parts: surplus boundaries make them.
     """
-    spoken = [body for body in bodies if not body.is_silent]
+    spoken = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_silent][-1:]
     if len(spoken) < 2:
         return spoken[0] if spoken else Body()
     texts = [body.text for body in spoken if body.text is not None]

@@ -39,6 +39,14 @@ NAMES: list[tuple[str, Octets, str]] = [
     ("accents-latin-1", 'attachment; filename="Résumé.pdf"'.encode("latin_1"), "Resume.pdf"),
     ("accents-encoded-word", 'attachment; filename="=?utf-8?Q?R=C3=A9sum=C3=A9.pdf?="', "Resume.pdf"),
     ("accents-encoded-words", 'attachment; filename="=?utf-8?B?UsOpc3U=?= =?utf-8?B?bcOpLnBkZg==?="', "Resume.pdf"),
+    ("umlauts", "attachment; filename*=utf-8''Gr%C3%B6%C3%9Fe.pdf", "Groesse.pdf"),
+    ("umlauts-decomposed", 'attachment; filename="O\u0308l fu\u0308r A\u0308gypten.pdf"', "Oel_fuer_Aegypten.pdf"),
+    ("letters-of-europe", 'attachment; filename="Smørrebrød Łódź Þing œuvre ıİ.pdf"',
+     "Smoerrebroed_Lodz_Thing_oeuvre_iI.pdf"),
+    ("encoded-as-a-whole", "=?utf-8?q?attachment=3B_filename=3D_=C3=9Cbersicht=2Epdf?=", "Uebersicht.pdf"),
+    ("encoded-as-a-whole-b", "=?utf-8?b?YXR0YWNobWVudDsgZmlsZW5hbWU9IsOcYmVyc2ljaHQucGRmIg==?=", "Uebersicht.pdf"),
+    ("encoded-as-a-whole-in-two-words", "=?utf-8?q?attachment=3B_filename=3D=22=C3?=\r\n"
+     " =?utf-8?q?=9Cbersicht=2Epdf=22?=", "Uebersicht.pdf"),
     ("rfc-2231", "attachment; filename*=utf-8''R%C3%A9sum%C3%A9.pdf", "Resume.pdf"),
     ("rfc-2231-language", "attachment; filename*=utf-8'fr'R%C3%A9sum%C3%A9.pdf", "Resume.pdf"),
     ("rfc-2231-latin-1", "attachment; filename*=iso-8859-1''R%E9sum%E9.pdf", "Resume.pdf"),
@@ -74,6 +82,8 @@ NAMES: list[tuple[str, Octets, str]] = [
 # Case, Content-Type, Content-Disposition, the API's name.
 TYPED_NAMES: list[tuple[str, Octets, Octets, str]] = [
     ("only-in-content-type", 'application/pdf; name="report.pdf"', "attachment", "report.pdf"),
+    ("type-encoded-as-a-whole", "=?utf-8?q?application/pdf=3B_name=3D=22=C3=9Cbersicht=2Epdf=22?=", "",
+     "Uebersicht.pdf"),
     ("no-disposition", 'application/pdf; name="report.pdf"', "", "report.pdf"),
     ("both-differ", 'application/pdf; name="a.pdf"', 'attachment; filename="b.pdf"', "b.pdf"),
     ("rfc-2231-in-content-type", "application/pdf; name*=utf-8''R%C3%A9sum%C3%A9.pdf", "attachment", "Resume.pdf"),

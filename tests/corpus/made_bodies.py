@@ -82,10 +82,20 @@ def several() -> Made:
         mail_of("mixed", TEXT, part("text/html; name=log.html", "log", "Content-Disposition: attachment")),
         not_accepted("log.html"),
     )
-    yield "empty-part-between", mail_of("mixed", TEXT, b"", part("text/plain", "Bye")), request("Test", "Hello\n\nBye")
+    yield "empty-part-between", mail_of("mixed", TEXT, b"", part("text/plain", "Bye")), request("Test", "Hello\nBye")
+    blank = part("text/plain", " \r\n\r\n")
+    only_html = request("Test", None, "<p>Hello</p>")
+    yield "blank-text-before-html", mail_of("mixed", blank, HTML), only_html
+    yield "blank-text-after-html", mail_of("mixed", HTML, blank), only_html
+    yield (
+        "blank-text-after-alternative",
+        mail_of("mixed", multipart("alternative", TEXT, HTML, boundary="b2"), PDF, blank),
+        request("Test", "Hello", "<p>Hello</p>", attachments=PDF_ATTACHED),
+    )
+    yield "blank-texts-only", mail_of("mixed", blank, part("text/plain", "\r\n")), request("Test", "\n")
     yield "part-without-header", mail_of("mixed", b"\r\nHello"), request("Test", "Hello")
     yield "part-without-empty-line", mail_of("mixed", b"Hello Anna\r\nBye"), request("Test", "Hello Anna\nBye")
-    yield "part-of-header-only", mail_of("mixed", b"Content-Type: text/plain", TEXT), request("Test", "\nHello")
+    yield "part-of-header-only", mail_of("mixed", b"Content-Type: text/plain", TEXT), request("Test", "Hello")
     yield (
         "digest-is-of-messages",
         mail_of("digest", b"\r\nSubject: x\r\n\r\nx"),
@@ -105,6 +115,13 @@ def alternatives() -> Made:
         mail_of("alternative", part("text/plain", ""), HTML),
         request("Test", None, "<p>Hello</p>"),
     )
+    for name, blank in [
+        ("empty", b""),
+        ("blank", part("text/plain", "\r\n \r\n")),
+        ("html", part("text/html", "\r\n")),
+    ]:
+        yield f"alternative-{name}-last", mail_of("alternative", TEXT, HTML, blank), both
+    yield "alternative-blank-text-only", mail_of("alternative", part("text/plain", " ")), request("Test", " ")
     yield (
         "alternative-in-mixed",
         mail_of("mixed", multipart("alternative", TEXT, HTML, boundary="b2"), PDF),
@@ -155,6 +172,14 @@ def others() -> Made:
     yield "calendar-alternative", mail_of("alternative", TEXT, invitation), invited
     same = part("application/ics; name=invite.ics", base64.b64encode(ICS), "Content-Transfer-Encoding: base64")
     yield "calendar-twice", mail_of("mixed", multipart("alternative", TEXT, invitation, boundary="b2"), same), invited
+    same = part("application/ics; name=invite.ics", base64.b64encode(ICS), "Content-Transfer-Encoding: base64")
+    lf_only = part(
+        "text/calendar; method=REQUEST",
+        base64.b64encode(ICS.replace(b"\r\n", b"\n").strip()),
+        "Content-Transfer-Encoding: base64",
+    )
+    raw = mail_of("mixed", multipart("alternative", TEXT, lf_only, boundary="b2"), same)
+    yield "calendar-twice-with-other-line-ends", raw, invited
     other = part("application/ics; name=invite.ics", base64.b64encode(ICS + b"x"), "Content-Transfer-Encoding: base64")
     wanted = [("invite.ics", "calendar", ICS + b"x"), ("invite-2.ics", "calendar", ICS)]
     yield (

@@ -92,7 +92,9 @@ def broken_boundaries() -> Made:
     raw = mail(parts(TEXT) + parts(PDF), MIXED)
     yield "closed-in-the-middle", raw, whole
     raw = mail(parts(TEXT).replace(b"--b1--", b"--b1\r\n--b1--"), MIXED)
-    yield "boundary-line-twice", raw, request("Test", "Hello\n")
+    yield "boundary-line-twice", raw, request("Test", "Hello")
+    raw = mail(parts(TEXT, HTML).replace(b"--b1--", b"--b1\r\n--b1--"), MIXED.replace("mixed", "alternative"))
+    yield "boundary-line-twice-in-alternative", raw, request("Test", "Hello", "<p>Hello</p>")
     raw = mail_of("mixed", part("text/plain", "Hello"), b"oops\r\nContent-Type: text/html\r\n\r\n<p>")
     yield "part-with-a-line-that-is-no-header", raw, unreadable("line 1 of a header section is no header field")
 

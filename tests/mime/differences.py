@@ -4,6 +4,7 @@ A difference is no excuse but a claim: the gateway reads the odd message as the 
 """
 
 import base64
+import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ HEADER = b"From: a@example.com\r\nSubject: Hi\r\n"
 MIXED = HEADER + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 BASE64 = re.compile(
     rb"(?im)^(content-transfer-encoding: base64\r?\n(?:[!-9;-~]+:.*\n)*\r?\n)((?:[A-Za-z0-9+/=]+\r?\n?)+)"
+)
+ENCODED_WORD = re.compile(rb"=\?([^?\s]+)\?([bBqQ])\?([^?\r\n]*)\?=")
+WHOLE_VALUE = re.compile(
+    rb"(?im)^(content-(?:type|disposition): )((?:=\?[^?\s]+\?[bq]\?[^?\r\n]*\?=(?:\r\n[ \t])?)+)(?=\r?$)"
 )
 STREAM = re.compile(rb"([A-Za-z0-9+/]+)=*")
 
@@ -55,6 +60,18 @@ def clean_quoted_printable(raw: bytes) -> bytes:
     return head + blank + re.sub(rb"=(?![0-9A-Fa-f]{2}|\r?\n)", b"=3D", body)
 
 
+def decode_whole_values(raw: bytes) -> bytes:
+    """Content-Type and Content-Disposition without the encoded words that hold all of their value."""
+    return WHOLE_VALUE.sub(lambda field: field[1] + decoded_words(field[2]), raw)
+
+
+def decoded_words(words: bytes) -> bytes:
+    octets = b""
+    for _, encoding, encoded in ENCODED_WORD.findall(words):
+        octets += base64.b64decode(encoded) if encoding in b"bB" else binascii.a2b_qp(encoded, header=True)
+    return octets  # which are UTF-8 in what is compared
+
+
 DIFFERENCES = (
     Difference(
         "space before the colon",
@@ -89,6 +106,15 @@ DIFFERENCES = (
         " decides what becomes of it. The standard parser makes text of it, which would be shown.",
         MIXED + b"--b\r\nContent-Type: pdf; name=a.pdf\r\n\r\n%PDF\r\n--b--\r\n",
         replacing(rb"(?im)^content-type:[ \t]*[^/;\r\n]+(?=;|\r?$)", b"Content-Type: application/octet-stream"),
+    ),
+    Difference(
+        "Content-Type or Content-Disposition that is encoded as a whole",
+        "Python's compat32 policy encodes the whole value when a file name outside ASCII was put into it, as its old"
+        " tutorial did. The standard parser finds neither disposition nor name in it.",
+        MIXED
+        + b"--b\r\nContent-Type: x/y\r\nContent-Disposition: =?utf-8?q?attachment=3B_filename=3D=C3=9C=2Epdf?=\r\n"
+        + b"\r\nx\r\n--b--\r\n",
+        decode_whole_values,
     ),
     Difference(
         "quotes that are not closed",
