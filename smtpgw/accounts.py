@@ -18,6 +18,7 @@ from gevent.event import AsyncResult
 
 from smtpgw import metrics, replies, tracing
 from smtpgw.cakemail import (
+    PER_PAGE,
     ApiError,
     Cakemail,
     ChallengeRequired,
@@ -40,6 +41,8 @@ PASSWORD_SECONDS = 3600.0  # so is a password, at the next AUTH: refreshing a to
 EARLY_SECONDS = 60.0  # a token is refreshed this long before it expires, or at 9/10 of a shorter life
 DIRECTORY_SECONDS = 300.0  # senders and lists are read again after this
 MISS_SECONDS = 1.0  # an unknown sender makes us look again at once, but no more often than this
+# Nor with more calls than this, so that an application with a wrong From does not read 200 pages again and again.
+MAX_MISS_CALLS_PER_MINUTE = 20
 
 T = TypeVar("T")
 
@@ -91,6 +94,7 @@ class Directory:
     by_address: dict[str, Sender]
     list_id: int | None
     read_at: float
+    calls: int  # to the API, that reading it took
 
     def size(self) -> int:
         """What it counts for in a cache that is bounded in senders."""
@@ -106,6 +110,8 @@ class Accounts:
         self.key = secrets.token_bytes(32)
         self.logins: LRUCache[bytes, Login] = LRUCache(MOST_LOGINS)
         self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MOST_SENDERS, Directory.size)
+        # The time at which the calls that unknown senders have caused are paid for, one each so many seconds.
+        self.misses_paid_at: LRUCache[tuple[int, int | None], float] = LRUCache(MOST_LOGINS)
         self.flight = SingleFlight()
 
     # --- Logins and tokens
@@ -211,7 +217,9 @@ class Accounts:
             return directory.by_address.get(address.lower())
 
         directory = self._directory(account, account_id, DIRECTORY_SECONDS, deadline)
-        found = find(directory) or find(self._directory(account, account_id, MISS_SECONDS, deadline))
+        found = find(directory)
+        if not found and self._may_read_again(account, account_id, directory):
+            found = find(self._directory(account, account_id, MISS_SECONDS, deadline))
         if found:
             return found
         if sender_id is not None:
@@ -229,26 +237,45 @@ class Accounts:
     def _directory(
         self, account: Account, account_id: int | None, most_seconds: float, deadline: float | None
     ) -> Directory:
-        key = (account.id, account_id)
-        held = self.directories.get(key)
+        held = self.directories.get((account.id, account_id))
         if held and self.clock() - held.read_at < most_seconds:
             metrics.CACHE.count("directory", "hit")
             return held
         metrics.CACHE.count("directory", "miss")
+        key = self._reading(account, account_id)
         return self.flight.do(key, lambda: self._read_directory(account, account_id), deadline or self._deadline())
+
+    def _reading(self, account: Account, account_id: int | None) -> tuple[bytes, int | None]:
+        """Return the key of a read under way: its credentials, since a failure may be theirs and not the account's."""
+        return account.credentials.digest(self.key), account_id
+
+    def _may_read_again(self, account: Account, account_id: int | None, directory: Directory) -> bool:
+        """Whether to look for a sender that is not in this directory, and count the calls that this takes."""
+        now = self.clock()
+        if now - directory.read_at < MISS_SECONDS:
+            return False
+        if self._reading(account, account_id) in self.flight.running:
+            return True  # no call more
+        key = account.id, account_id
+        paid_at = max(now, self.misses_paid_at.get(key, now))
+        if paid_at - now >= 60:
+            return False
+        self.misses_paid_at[key] = paid_at + 60 / MAX_MISS_CALLS_PER_MINUTE * directory.calls
+        return True
 
     def _read_directory(self, account: Account, account_id: int | None) -> Directory:
         token = self.token(account)
         try:
-            confirmed, list_id = self._confirmed_senders_and_list(token, account_id)
+            senders, list_id = self._senders_and_list(token, account_id)
         except NotAuthorized:
             token = self.token(account, stale=token)
-            confirmed, list_id = self._confirmed_senders_and_list(token, account_id)
+            senders, list_id = self._senders_and_list(token, account_id)
+        confirmed = [s for s in senders if s.confirmed]
         by_address = {s.email.lower(): s for s in reversed(confirmed)}  # of two with one address, the first
-        directory = Directory({s.id: s for s in confirmed}, by_address, list_id, self.clock())
+        calls = 2 + len(senders) // PER_PAGE
+        directory = Directory({s.id: s for s in confirmed}, by_address, list_id, self.clock(), calls)
         self.directories[account.id, account_id] = directory
         return directory
 
-    def _confirmed_senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
-        confirmed = [s for s in self.api.senders(token, account_id) if s.confirmed]
-        return confirmed, self.api.first_active_list(token, account_id)
+    def _senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
+        return list(self.api.senders(token, account_id)), self.api.first_active_list(token, account_id)

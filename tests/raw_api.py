@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import gevent
 
@@ -25,6 +25,7 @@ class Request(NamedTuple):
     path: str
     body: bytes
     connection: socket.socket
+    fields: dict[str, str]  # of the header, in lower case
 
 
 Answer = Callable[[Request], bytes | None]  # octets to send; None where the connection ends
@@ -126,11 +127,11 @@ def read(connection: socket.socket) -> Request | None:
         received += chunk
     head, _, body = received.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
-    fields: dict[str, Any] = dict(line.lower().split(": ", 1) for line in lines[1:])
+    fields: dict[str, str] = dict(line.lower().split(": ", 1) for line in lines[1:])
     length = int(fields.get("content-length", 0))
     while len(body) < length:
         chunk = connection.recv(RECEIVE_BYTES)
         if not chunk:
             return None
         body += chunk
-    return Request(lines[0].split(" ")[1].partition("?")[0], body, connection)
+    return Request(lines[0].split(" ")[1].partition("?")[0], body, connection, fields)

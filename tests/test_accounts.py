@@ -266,6 +266,50 @@ def test_a_look_up_that_nobody_has_time_for_is_there_for_the_next(sandbox: Sandb
     assert calls(sandbox, "GET /lists") == 1
 
 
+def test_credentials_that_are_refused_do_not_refuse_others_of_the_account(api: RawApi) -> None:
+    """Both look up the same account at once; what one of them hears is about its token."""
+    api.answers["/token"] = lambda request: http({**TOKEN, "access_token": "old" if b"old" in request.body else "new"})
+
+    def senders(request: Request) -> bytes:
+        gevent.sleep(0.3)
+        if request.fields["authorization"] == "bearer old":
+            return http({"detail": "expired"}, 401)
+        return USUAL["/brands/default/senders"]
+
+    api.answers["/brands/default/senders"] = senders
+    with Submitting(api.url) as submitting:
+        logged_in = [submitting.gateway.login(Credentials(USERNAME, password)) for password in ("old", "new")]
+        assert logged_in[0].id == logged_in[1].id
+        first = gevent.spawn(submitting.send, account=logged_in[0])
+        gevent.sleep(0.1)
+        assert submitting.send(account=logged_in[1]).code == 250
+        assert first.get(10) == CREDENTIALS_REVOKED
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_credentials_that_may_not_act_for_a_sub_account_do_not_refuse_others(api: RawApi, status: int) -> None:
+    api.answers["/token"] = lambda request: http(
+        {**TOKEN, "access_token": "may not" if b"no" in request.body else "may"}
+    )
+
+    def senders(request: Request) -> bytes:
+        gevent.sleep(0.3)
+        return (
+            http({"detail": "no"}, status)
+            if "not" in request.fields["authorization"]
+            else USUAL["/brands/default/senders"]
+        )
+
+    api.answers["/brands/default/senders"] = senders
+    raw = MESSAGE.format(sender=SENDER, header="x-account-id: 77\r\n").encode()
+    with Submitting(api.url) as submitting:
+        logged_in = [submitting.gateway.login(Credentials(USERNAME, password)) for password in ("no", "yes")]
+        first = gevent.spawn(submitting.send, ("ann@example.com",), raw, account=logged_in[0])
+        gevent.sleep(0.1)
+        assert submitting.send(("ann@example.com",), raw, account=logged_in[1]).code == 250
+        assert first.get(10).code == 550
+
+
 # --- Tokens
 
 
@@ -526,6 +570,20 @@ def test_of_two_senders_with_one_address_the_first_counts(api: RawApi, of_raw_ap
     assert of_raw_api.sender(account, None, None, "a@x", time.monotonic() + 5).id == "1"
 
 
+class PagesOfSenders:
+    """Answers with so many pages of a hundred senders; the last one has one fewer."""
+
+    def __init__(self, pages: int) -> None:
+        self.there, self.asked = pages, 0
+
+    def __call__(self, request: Request) -> bytes:
+        page = self.asked % self.there
+        self.asked += 1
+        size = 100 if page + 1 < self.there else 99
+        some = [{"id": f"{page}-{n}", "email": f"{page}-{n}@x.example", "confirmed": True} for n in range(size)]
+        return http({"pagination": {"per_page": 100}, "data": some})
+
+
 def test_a_sender_confirmed_a_moment_ago_is_one_at_once(sandbox: Sandbox, gateway: Gateway) -> None:
     assert send(gateway) == {}, "the senders have been read"
     time.sleep(1.1)
@@ -551,6 +609,25 @@ def test_an_unknown_sender_asks_about_once_a_second(api: RawApi, of_raw_api: Clo
     for _ in range(10):
         assert of_raw_api.sender(account, None, None, SENDER, time.monotonic() + 5).id == "s"
     assert api.calls["/brands/default/senders"] == before, "a known one asks nobody"
+
+
+@pytest.mark.parametrize("pages", [1, 30, 199])
+def test_an_account_with_a_wrong_from_costs_few_calls_a_minute(api: RawApi, of_raw_api: Clocked, pages: int) -> None:
+    """Each look takes as many calls as there are pages, and an application that fails so sends on for hours."""
+
+    def calls() -> int:
+        return api.calls["/brands/default/senders"] + api.calls["/lists"]
+
+    api.answers["/brands/default/senders"] = PagesOfSenders(pages)
+    account = of_raw_api.login(GOOD)
+    of_raw_api.default_list(account, None)
+    a_look = calls()
+    assert a_look == pages + 1
+    for _ in range(180):  # seconds
+        of_raw_api.now += 1
+        refusal(lambda: of_raw_api.sender(account, None, None, "x@y.example", time.monotonic() + 30))
+    assert a_look <= calls() - a_look <= 4 * 20 + a_look, "at first at once, then 20 calls a minute"
+    assert of_raw_api.sender(account, None, None, "0-1@x.example", time.monotonic() + 5)
 
 
 def test_one_accounts_unknown_senders_do_not_use_up_anothers(sandbox: Sandbox, accounts: Clocked) -> None:
