@@ -10,7 +10,7 @@ Gunicorn's master imports this before gevent patches the standard library, as it
 import mmap
 from typing import Any
 
-from gevent.server import StreamServer
+from smtpgw.descriptors import GuardedServer
 
 MOMENT_SECONDS = 0.002  # what a connection may wait for a worker that does not come for it
 BYTES = 4  # of a count
@@ -55,8 +55,8 @@ class Share:
         return self.mine[0] > min(self.all)
 
 
-class BalancedServer(StreamServer):
-    """A StreamServer that leaves connections to workers that have fewer."""
+class BalancedServer(GuardedServer):
+    """A server that leaves connections to workers that have fewer."""
 
     max_accept = 1  # at once
 

@@ -38,7 +38,7 @@ REASONS = (
 )  # fmt: skip
 LIMIT_NAMES = (
     "api_connections", "auth_account", "auth_address", "auth_failures", "auth_turn", "bytes_in_flight",
-    "bytes_per_client", "command_bytes", "data_rate", "errors", "idle", "large_messages",
+    "bytes_per_client", "command_bytes", "data_rate", "descriptors", "errors", "idle", "large_messages",
     "message_bytes", "proxy_header", "proxy_only", "recipients", "same_message", "session", "sessions",
     "sessions_per_address",
 )  # fmt: skip

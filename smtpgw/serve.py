@@ -11,7 +11,7 @@ import tempfile
 from argparse import ArgumentParser
 from collections.abc import Mapping
 
-from smtpgw import __version__, logs, tracing
+from smtpgw import __version__, descriptors, logs, tracing
 from smtpgw.settings import Settings, SettingsError
 
 HOW_TO_GET_A_CERTIFICATE = """\
@@ -33,6 +33,9 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.from_environ()
         check_files(settings)
+        limit = descriptors.raise_limit(settings)
+        if too_few := descriptors.mistake(settings):
+            raise SettingsError([too_few])
     except SettingsError as problem:
         for mistake in problem.mistakes:
             print(f"smtpgw: {mistake}", file=sys.stderr)  # noqa: T201
@@ -40,10 +43,9 @@ def main(arguments: list[str]) -> int:
             print(HOW_TO_GET_A_CERTIFICATE, file=sys.stderr)  # noqa: T201
         return 2
     logs.configure(settings.log_level, settings.log_format, settings.log_addresses, settings.log_hash_key)
-    logs.lifecycle(
-        what="starting", version=__version__, settings={name: value for name, value, _, _ in settings.described()}
-    )
-    for warning in unknown_variables():
+    shown = {name: value for name, value, _, _ in settings.described()}
+    logs.lifecycle(what="starting", version=__version__, descriptors=limit, settings=shown)
+    for warning in filter(None, [*unknown_variables(), descriptors.warning(settings)]):
         logs.lifecycle(what="warning", warning=warning)
     if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="smtpgw-metrics-")

@@ -18,7 +18,9 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from smtpgw import descriptors
 from smtpgw.balance import BalancedServer, Share
+from smtpgw.descriptors import GuardedServer
 from smtpgw.readers import is_in
 from smtpgw.settings import Settings
 
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
     from smtpgw.wire import Wire
 
 TICK_SECONDS = 0.5  # heartbeat to the master
-HTTP_CONNECTIONS = 100
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-SPARE_CONNECTIONS = 100  # above max_sessions, so that there is room to say 421: a full pool does not accept at all
 
 
 class GatewayWorker(GeventWorker):
@@ -68,7 +68,8 @@ class GatewayWorker(GeventWorker):
         mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
         self.gateway = Gateway(settings, mappings)
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
-        self.doorkeeper = Doorkeeper(settings.max_sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        sessions = descriptors.max_sessions(settings)
+        self.doorkeeper = Doorkeeper(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
         metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
         self.room = Room(settings.max_bytes_in_flight, settings.trusted_cidrs)
         self.wsgi = cast(Any, web.create_app(self.why_not_ready, several_workers=settings.workers > 1))
@@ -120,14 +121,20 @@ class GatewayWorker(GeventWorker):
 
     def server(self, name: str, listener: Any) -> StreamServer:
         """What accepts the connections of a listening socket."""
+        from smtpgw import replies
+
         listener.setblocking(True)
+        refused = partial(self.no_descriptor, name)
         if name == "http":
-            return StreamServer(listener, partial(self.handle, listener), spawn=Pool(HTTP_CONNECTIONS))
-        pool = Pool(self.settings.max_sessions + SPARE_CONNECTIONS)
+            pool = Pool(descriptors.HTTP_CONNECTIONS)
+            return GuardedServer(listener, partial(self.handle, listener), spawn=pool, refused=refused)
+        pool = Pool(self.doorkeeper.limit + descriptors.SPARE_CONNECTIONS)
         handle = partial(self.serve_smtp, name)
+        reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
+        told = b"" if name == "smtps" else reply.encode()
         if self.cfg.workers > 1:
-            return BalancedServer(listener, handle, spawn=pool, share=self.share)
-        return StreamServer(listener, handle, spawn=pool)
+            return BalancedServer(listener, handle, spawn=pool, share=self.share, refusal=told, refused=refused)
+        return GuardedServer(listener, handle, spawn=pool, refusal=told, refused=refused)
 
     def tick(self) -> None:
         """Tell the master that this process is well, and measure how late its greenlets run."""
@@ -200,6 +207,15 @@ class GatewayWorker(GeventWorker):
         except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
             logs.debug("session", client=peer.address, reason="check", detail=str(lost))
             wire.close()
+
+    def no_descriptor(self, listener: str, addr: Any) -> None:
+        """A connection was refused since this process has no descriptor left."""
+        from smtpgw import diary, metrics, replies
+        from smtpgw.envelope import Peer
+
+        metrics.LIMITS.labels("descriptors").inc()
+        reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
+        diary.refused(Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}")
 
     def peer_behind(self, balancer: "Peer", wire: "Wire") -> "Peer":
         """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
