@@ -226,6 +226,21 @@ class Accounts:
             raise Refused(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
 
+    def bounce_sender(
+        self, account: Account, account_id: int | None, address: str, deadline: float | None = None
+    ) -> Sender:
+        """Return the confirmed sender that a bounce from this address is sent by: itself, else the account's first.
+
+        Raises:
+            Refused: 550 where the account has none.
+            ApiError
+        """
+        directory = self.directory(account, account_id, deadline)
+        found = directory.by_address.get(address.lower()) or next(iter(directory.by_id.values()), None)
+        if not found:
+            raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
+        return found
+
     def directory(self, account: Account, account_id: int | None, deadline: float | None = None) -> Directory:
         """Return the confirmed senders and the default list of an account. Raises ApiError."""
         return self._directory(account, account_id, DIRECTORY_SECONDS, deadline)

@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
         settings = Settings.from_environ({**os.environ, "SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
         mappings = Mappings.load(options.account_map or settings.mappings_file)
         mapping = mappings.account(options.account) if options.account else mappings.default
-        told = explained(read(options.file), options.sender, options.recipients, mapping, settings)
+        sender = "" if options.sender == "<>" else options.sender
+        told = explained(read(options.file), sender, options.recipients, mapping, settings)
     except (SettingsError, MappingsError) as problem:
         complain("\n".join(problem.mistakes))
         return CANNOT_SAY
@@ -55,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="The exit status is 0 when the message would be accepted, 1 when it would be refused.",
     )
     made.add_argument("file", metavar="FILE", help="the message, as it would be sent; - is standard input")
-    made.add_argument("--from", dest="sender", metavar="ADDRESS", help="of MAIL FROM; by default that of From")
+    made.add_argument(
+        "--from", dest="sender", metavar="ADDRESS", help="of MAIL FROM; by default that of From, or <> for a bounce"
+    )
     made.add_argument(
         "--to",
         dest="recipients",

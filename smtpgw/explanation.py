@@ -21,6 +21,7 @@ from smtpgw.settings import Settings
 from smtpgw.translation import EmailRequest
 from smtpgw.wire import with_crlf
 
+BOUNCE_SENDER = "<id of From, if it is confirmed, else of the account's first confirmed sender>"
 UNKNOWN_LIST = "<id of the oldest active list, if there is one>"
 WORDS = {
     Verdict.MAP: "mapped",
@@ -118,7 +119,7 @@ def explained(
 
     Args:
         raw: the message, lines ended as they may be.
-        sender: the address of MAIL FROM; that of From by default.
+        sender: the address of MAIL FROM, "" for the null one; that of From by default, and the null one for a bounce.
         recipients: the addresses of RCPT TO; by default those of To, Cc and Bcc.
         mapping: the operator's maps for the account.
         settings: the gateway's.
@@ -131,15 +132,32 @@ def explained(
         if sender is not None:
             told.envelope.reverse_path = grammar.mail(f"FROM:<{sender}>")[0]
         add_recipients(told.envelope, recipients, settings)
-        told.reply = submit(told, with_crlf(raw), mapping, settings)
+        null_sender = None if sender is None else not told.envelope.reverse_path
+        told.reply = submit(told, with_crlf(raw), mapping, settings, null_sender=null_sender)
     except Refused as refusal:
         told.reply = refusal.reply
-    if sender is None and told.mail and told.mail.author:
+    if sender is None and told.mail and told.mail.author and not told.mail.is_bounce:
         told.envelope.reverse_path = told.mail.author.address
     return told
 
 
-def submit(told: Explanation, raw: bytes, mapping: AccountMap, settings: Settings) -> Reply:
+def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Message:
+    """Read the message. Where it is unknown whether its sender is null, one that is refused otherwise is a bounce.
+
+    Raises:
+        Refused
+    """
+    if null_sender is not None:
+        return message.parse(raw, settings.inline_images, null_sender=null_sender)
+    try:
+        return message.parse(raw, settings.inline_images)
+    except Refused:
+        return message.parse(raw, settings.inline_images, null_sender=True)
+
+
+def submit(
+    told: Explanation, raw: bytes, mapping: AccountMap, settings: Settings, *, null_sender: bool | None
+) -> Reply:
     """The way of `gateway.Gateway.submit`, up to the API; a test holds the two together.
 
     Raises:
@@ -148,17 +166,17 @@ def submit(told: Explanation, raw: bytes, mapping: AccountMap, settings: Setting
     """
     if len(raw) > settings.max_message_bytes:
         raise Refused(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
-    envelope, mail = told.envelope, message.parse(raw, settings.inline_images)
-    told.mail = mail
+    envelope = told.envelope
+    told.mail = mail = parse(raw, settings, null_sender=null_sender)
     if not envelope.recipients:
         add_recipients(envelope, named_recipients(mail), settings)
     if not envelope.recipients:
         raise NoRecipient
     told.options = options = read_all(told, mail, mapping)
     address = mail.author.address if mail.author else envelope.reverse_path
-    if not address and not options.sender_id:
+    if not address and not options.sender_id and not mail.is_bounce:
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
-    sender_id = options.sender_id or f"<id of {address}>"
+    sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
     list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
     told.request = translation.translate(
         mail, options, sender_id, list_id, settings.default_type, settings.bulk_headers
@@ -222,13 +240,17 @@ def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketin
         "list": Decision(str(body["list_id"]), "no header names one"),
         "type": Decision(body["content"]["type"], "SMTPGW_DEFAULT_TYPE"),
     }
+    if mail.is_bounce:
+        found["sender"] = Decision(body["sender"]["id"], "a bounce of a mail server")
     if options.sender_id:
         found["sender"] = Decision(options.sender_id, by_header(options, f"sender_id {options.sender_id}"))
     if options.list_id:
         found["list"] = Decision(str(options.list_id), by_header(options, f"list_id {options.list_id}"))
     if options.account_id:
         found["account"] = Decision(str(options.account_id), by_header(options, f"account_id {options.account_id}"))
-    if options.type:
+    if mail.is_bounce:
+        found["type"] = Decision("transactional", "a bounce")
+    elif options.type:
         found["type"] = Decision(options.type, by_header(options, f"type {options.type}"))
     elif marketing_header:
         found["type"] = Decision("marketing", f"{marketing_header}, which SMTPGW_BULK_HEADERS names")

@@ -77,8 +77,9 @@ class Gateway:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
         deadline = story.began + self.settings.submit_timeout_seconds
         work = self.offload.message(len(raw), account.id, deadline)
+        inline_images = self.settings.inline_images
         with story.stage("parse"):
-            mail = work(lambda: message.parse(raw, self.settings.inline_images))
+            mail = work(lambda: message.parse(raw, inline_images, null_sender=not envelope.reverse_path))
         story.message(mail)
         mapping = self.mappings.account(account.id)
         options = work(lambda: dialects.read(mail, envelope.recipients, mapping))
@@ -113,7 +114,10 @@ class Gateway:
         account, sub_account = submission.account, options.account_id
         address = mail.author.address if mail.author else submission.envelope.reverse_path
         try:
-            sender = self.accounts.sender(account, sub_account, options.sender_id, address, deadline)
+            if mail.is_bounce and not options.sender_id:
+                sender = self.accounts.bounce_sender(account, sub_account, address, deadline)
+            else:
+                sender = self.accounts.sender(account, sub_account, options.sender_id, address, deadline)
             list_id = options.list_id or self.accounts.default_list(account, sub_account, deadline)
         except Rejected as problem:
             if sub_account is not None:

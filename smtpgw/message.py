@@ -8,7 +8,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 
-from smtpgw.mime import inline, parts
+from smtpgw.mime import bounces, inline, parts
 from smtpgw.mime.addresses import Mailbox, NoBrackets, NoMailbox, mailboxes
 from smtpgw.mime.attachments import Attachment, attachment
 from smtpgw.mime.bodies import Reading
@@ -32,9 +32,10 @@ class Message:
     attachments: tuple[Attachment, ...] = field(repr=False)
     message_id: str  # "" where there is none
     notes: tuple[str, ...]  # what was changed to fit the API, for the log; nothing of the content
+    is_bounce: bool = False  # a mail system's: an address of its author may be missing, and is nobody's sender
 
 
-def parse(raw: bytes, inline_images: str) -> Message:
+def parse(raw: bytes, inline_images: str, *, null_sender: bool = False) -> Message:
     """Read a message.
 
     | part | becomes |
@@ -46,18 +47,21 @@ def parse(raw: bytes, inline_images: str) -> Message:
     | image that the HTML shows (`cid:`) | `data:` address in the HTML, or refused |
     | text/x-amp-html, text/watch-html | dropped: another version says the same |
     | signed, encrypted, attached message, report, winmail.dat | refused |
+    | of a bounce: report, attached message | text: see `smtpgw.mime.bounces` |
 
     Args:
         raw: the message as it came, its lines ended by CRLF or LF.
         inline_images: "embed" or "refuse".
+        null_sender: its reverse-path is null, so that it may be a bounce.
 
     Raises:
         Refused: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, UNSUPPORTED_ATTACHMENT or
             UNSUPPORTED_PART; never another exception, whatever the octets are.
     """
     root = parts.tree(raw)
-    author = author_of(root.headers)
-    reading = Reading()
+    is_bounce = null_sender and bounces.is_bounce(root)
+    author = bounce_author_of(root) if is_bounce else author_of(root.headers)
+    reading = Reading(is_bounce=is_bounce)
     body = reading.body(root)
     html = with_inline_images(body.html, reading, inline_images)
     return Message(
@@ -69,6 +73,7 @@ def parse(raw: bytes, inline_images: str) -> Message:
         attachments=attachments(reading),
         message_id=root.header("message-id"),
         notes=tuple(reading.notes),
+        is_bounce=is_bounce,
     )
 
 
@@ -84,6 +89,15 @@ def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
     if [len(found) for found in named] not in ([], [1]):
         raise Refused(BAD_AUTHOR)
     return named[0][0] if named else None
+
+
+def bounce_author_of(root: Part) -> Mailbox:
+    """Return the author of a bounce, whose address is "" where From names none, or several."""
+    try:
+        author = author_of(root.headers)
+    except Refused:
+        author = None
+    return author or Mailbox(bounces.display_name(root.header("from")), "")
 
 
 def with_inline_images(html: str | None, reading: Reading, inline_images: str) -> str | None:

@@ -46,7 +46,6 @@ PUBLIC_MAILBOX_DOMAINS = frozenset(
         "yahoo.de", "yahoo.fr", "yandex.com", "yandex.ru", "ymail.com", "zoho.com",
     }
 )  # fmt: skip
-NOT_TRACKED = {"opens": False, "clicks_html": False, "clicks_text": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class Notices:
             sent.notes.append(FOREIGN)
             return None
         notice = notice_about(sent.mail, outcomes, refused)
-        options = Options(tracking=NOT_TRACKED, account_id=sent.account_id)
+        options = Options(tracking=translation.NOT_TRACKED, account_id=sent.account_id)
         request = translation.translate(notice, options, sent.sender_id, sent.list_id, "transactional")
         account, identity = sent.submission.account, sent.identity.of_notice()
         outcome = self.delivery.send(request, [reverse_path], account, identity, sent.deadline)[0]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formataddr
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +45,7 @@ ADDRESSES = frozenset({"reply-to", "disposition-notification-to", "return-receip
 # Precedence (RFC 2076 §3.9) and List-Id alone are what ticket systems, wikis and monitoring write, too.
 DEFAULT_BULK_HEADERS = ("list-unsubscribe",)
 BULK_PRECEDENCE = frozenset({"bulk", "list", "junk"})
+NOT_TRACKED = {"opens": False, "clicks_html": False, "clicks_text": False}
 URL_CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
 
 
@@ -85,6 +86,7 @@ def translate(
         Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered.
     """
     notes: list[str] = []
+    options = options_of_bounce(message, options) if message.is_bounce else options
     bulk_header = "" if options.type else marketing_header(message, bulk_headers)
     if bulk_header:
         notes.append(f"marketing, because of {bulk_header}")
@@ -130,6 +132,14 @@ def content(message: Message, options: Options, default_type: str) -> dict[str, 
     elif not message.html and options.template_id is None:
         said["text"] = NO_TEXT
     return said
+
+
+def options_of_bounce(message: Message, options: Options) -> Options:
+    """Return the options of a bounce: nobody is tracked by it, and no program is to answer it (RFC 3834 §2)."""
+    headers = options.extra_headers
+    if not is_automatic(message):
+        headers = (*headers, Header("Auto-Submitted", "auto-replied"))
+    return replace(options, type="transactional", tracking=NOT_TRACKED, extra_headers=headers)
 
 
 def marketing_header(message: Message, bulk_headers: Collection[str]) -> str:

@@ -7,11 +7,11 @@ from smtpgw.accounts import Accounts
 from smtpgw.cakemail import Sender
 from smtpgw.delivery import Delivery
 from smtpgw.envelope import Account, Credentials, Envelope, Submission
-from smtpgw.explanation import UNKNOWN_LIST
+from smtpgw.explanation import BOUNCE_SENDER, UNKNOWN_LIST
 from smtpgw.gateway import Gateway
 from smtpgw.mappings import Mappings
 from smtpgw.memory import Identity, Outcome
-from smtpgw.replies import Refused
+from smtpgw.replies import SENDER_NOT_CONFIRMED, Refused
 from smtpgw.settings import Settings
 from smtpgw.translation import EmailRequest
 
@@ -25,14 +25,16 @@ class AnyAccount(Accounts):
         self, account: Account, account_id: int | None, sender_id: str | None, address: str, deadline: float
     ) -> Sender:
         if not address and not sender_id:
-            return super().sender(account, account_id, sender_id, address, deadline)
+            raise Refused(SENDER_NOT_CONFIRMED.filled(address="<>"))
         return Sender(sender_id or f"<id of {address}>", address, True)
+
+    def bounce_sender(
+        self, account: Account, account_id: int | None, address: str, deadline: float | None = None
+    ) -> Sender:
+        return Sender(BOUNCE_SENDER, address, True)
 
     def default_list(self, account: Account, account_id: int | None, deadline: float | None = None) -> int | None:
         return UNKNOWN_LIST  # type: ignore[return-value]
-
-    def _confirmed_senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
-        return [], None
 
     def token(self, account: Account, deadline: float | None = None, stale: str = "") -> str:
         return "token"

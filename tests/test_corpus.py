@@ -21,7 +21,8 @@ CASES = list(stored())
 def became(case: Case) -> dict[str, Any]:
     recipients = case.expected["envelope"]["to"]
     try:
-        message = parse(case.raw, case.expected.get("inline_images", "embed"))
+        is_null = not case.expected["envelope"]["from"]
+        message = parse(case.raw, case.expected.get("inline_images", "embed"), null_sender=is_null)
         options = dialects.read(message, recipients, AccountMap())
         sender_id = options.sender_id or SENDER_ID
         request = translate(message, options, sender_id, options.list_id, "transactional")

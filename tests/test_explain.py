@@ -282,9 +282,11 @@ def apart():
 @pytest.mark.parametrize("eml", MESSAGES, ids=lambda eml: f"{eml.parent.name}-{eml.stem}")
 def test_it_says_what_the_gateway_does(eml, apart):
     raw = eml.read_bytes()
-    for recipients in ([], ["anna@example.com"], ["anna@example.com", "ben@example.net"]):
+    asked: list[tuple[str, list[str]]] = [("", ["anna@example.com"]), ("zoe@example.com", [])]
+    asked += [("zoe@example.com", ["anna@example.com"]), ("zoe@example.com", ["anna@example.com", "ben@example.net"])]
+    for sender, recipients in asked:
         try:
-            told = explained(raw, "zoe@example.com", recipients, MAPS.account(1), SETTINGS)
+            told = explained(raw, sender, recipients, MAPS.account(1), SETTINGS)
         except NoRecipient:
             assert not recipients
             continue

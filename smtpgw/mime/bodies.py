@@ -3,7 +3,7 @@
 import html
 from dataclasses import dataclass, field
 
-from smtpgw.mime import charsets, flowed, transfer
+from smtpgw.mime import bounces, charsets, flowed, transfer
 from smtpgw.mime.attachments import EXTENSIONS, TYPES, extension
 from smtpgw.mime.parts import Part
 from smtpgw.replies import UNSUPPORTED_PART, Refused
@@ -39,6 +39,7 @@ class Body:
 class Reading:
     """What has been found besides the text while reading the parts of one message."""
 
+    is_bounce: bool = False
     files: list[Part] = field(default_factory=list)
     invitations: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -49,6 +50,10 @@ class Reading:
         Raises:
             Refused: UNSUPPORTED_PART, BAD_STRUCTURE.
         """
+        if self.is_bounce and bounces.becomes_text(part):
+            return Body(text=bounces.text(part))
+        if self.is_bounce and part.type == "multipart/report":
+            return self.report(part)
         if what := CANNOT_BE_CARRIED.get(part.type):
             raise Refused(UNSUPPORTED_PART.filled(what=what))
         if part.type == "multipart/alternative":
@@ -61,7 +66,17 @@ class Reading:
         if is_file(part):
             self.files.append(part)
             return Body()
-        return Body(html=text_of(part)) if part.type == "text/html" else Body(text=text_of(part))
+        if part.type == "text/html":
+            return Body(html=text_of(part))
+        return Body(text=bounces.without_copy(text_of(part)) if self.is_bounce else text_of(part))
+
+    def report(self, part: Part) -> Body:
+        """Return what a delivery report says, without files: nothing in it is worth refusing the others for."""
+        kept = len(self.files)
+        body = one_after_another([self.body(child) for child in part.children])
+        self.notes += [f"dropped a part of type {file.type} of the delivery report" for file in self.files[kept:]]
+        del self.files[kept:]
+        return body
 
     def alternative(self, part: Part) -> Body:
         """Return the last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4).

@@ -142,6 +142,25 @@ def test_mail_arrives_through_a_postfix(postfix, sandbox):
     assert_mail_arrived(sandbox)
 
 
+def test_the_bounce_of_a_postfix_reaches_the_sender(postfix, sandbox):
+    """The API refuses the recipient, the gateway answers 550, and Postfix's bounce comes back by the gateway."""
+    sandbox.fault(
+        endpoint="/v2/emails",
+        email=TO,
+        status=422,
+        body={"detail": [{"msg": "no such user", "loc": ["body", "email"]}]},
+    )
+    with smtplib.SMTP(postfix.host, postfix.port) as smtp:
+        smtp.sendmail(mail.FROM, [TO], mail.message(TO, BCC).as_bytes())
+    postfix.wait_until_empty(seconds=15)
+    [email] = [email["request"] for email in sandbox.emails(status="queued")]
+    assert email["email"] == mail.FROM
+    assert email["sender"] == {"id": "sender-1001", "name": "Mail Delivery System"}
+    assert email["content"]["subject"] == "Undelivered Mail Returned to Sender"
+    assert "550 5.1.3 no such user" in email["content"]["text"]
+    assert "attachment" not in email
+
+
 def test_smtplib_sends_five_mails_over_one_connection(gateway, sandbox):
     before = sessions_opened(gateway)
     to = [f"anna{number}@example.com" for number in range(5)]

@@ -46,9 +46,9 @@ def credentials(octets: bytes) -> None:
 
 def a_message(octets: bytes) -> None:
     """A message on its whole way to a request."""
-    for inline_images in ("embed", "refuse"):
+    for inline_images, null_sender in (("embed", False), ("refuse", False), ("embed", True)):
         try:
-            mail = message.parse(octets, inline_images)
+            mail = message.parse(octets, inline_images, null_sender=null_sender)
             options = dialects.read(mail, RECIPIENTS, MAPPINGS)
             request = translation.translate(mail, options, "sender", 1, "transactional")
         except Refused as refusal:
