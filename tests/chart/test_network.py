@@ -1,5 +1,6 @@
 """Who reaches the pods, and by what: the network policy, the load balancer, and the names of two regions."""
 
+from smtpgw import memory
 from tests.chart.derived import CHART
 from tests.chart.rendering import environment, from_file, manifests, of_kind, with_changes
 
@@ -51,6 +52,22 @@ def test_the_operator_s_annotations_win_and_others_need_no_ovh():
     assert balancer(service={"type": "ClusterIP"})["metadata"]["annotations"] == {}
     off = balancer(proxyProtocol={"enabled": False})["metadata"]["annotations"]
     assert "loadbalancer.openstack.org/proxy-protocol" not in off
+
+
+def test_a_client_stays_on_a_pod_where_kubernetes_sees_its_address():
+    """Behind the load balancer Kubernetes sees only that, and what keeps a client on a node is the load balancer's."""
+    assert balancer()["spec"]["sessionAffinity"] == "None"
+    assert "sessionAffinityConfig" not in balancer()["spec"]
+    internal = of_kind("Service", with_changes(), "smtpgw-internal")["spec"]
+    assert internal["sessionAffinity"] == "ClientIP"
+    assert internal["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
+    assert internal["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] > memory.KEPT_SECONDS
+    evenly = with_changes(internalService={"sessionAffinity": "None"})
+    assert of_kind("Service", evenly, "smtpgw-internal")["spec"]["sessionAffinity"] == "None"
+    direct = {"type": "NodePort", "sessionAffinity": "ClientIP"}
+    assert balancer(service=direct, proxyProtocol={"enabled": False})["spec"]["sessionAffinity"] == "ClientIP"
+    by_source = balancer(service={"ovh": {"lbMethod": "SOURCE_IP"}})["metadata"]["annotations"]
+    assert by_source["loadbalancer.openstack.org/lb-method"] == "SOURCE_IP"
 
 
 def test_annotations_are_strings():

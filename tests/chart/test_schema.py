@@ -20,6 +20,14 @@ REFUSED = [
     ({"service": {"smtpsPort": 587}}, "service.smtpsPort: must be another"),
     ({"service": {"ovh": {"flavor": "small", "flavorId": "1d7c9a2e-0b1f-4c6e-9a3d-5e8f7b6c4a21"}}}, "/ovh/flavorId"),
     ({"service": {"ovh": {"flavor": "tiny"}}}, "/ovh/flavor"),
+    # Affinity by an address that is the load balancer's would send every client to one pod.
+    ({"service": {"sessionAffinity": "ClientIP"}}, "service.sessionAffinity: behind a load balancer"),
+    (
+        {"service": {"sessionAffinity": "ClientIP"}, "proxyProtocol": {"enabled": False}},
+        "service.sessionAffinity: behind a load balancer",
+    ),
+    ({"service": {"sessionAffinity": "Client"}}, "/service/sessionAffinity"),
+    ({"internalService": {"sessionAffinity": "Cookie"}}, "/internalService/sessionAffinity"),
     # The PROXY protocol: whoever may send its header may be anybody.
     ({"proxyProtocol": {"trustedCIDRs": []}}, "/proxyProtocol/trustedCIDRs"),
     ({"proxyProtocol": {"trustedCIDRs": ["0.0.0.0/0"]}}, "/proxyProtocol/trustedCIDRs/0"),

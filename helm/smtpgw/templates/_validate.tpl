@@ -30,6 +30,10 @@
 {{- if eq (int .Values.service.port) (int .Values.service.smtpsPort) -}}
 {{- fail "service.smtpsPort: must be another than service.port" -}}
 {{- end -}}
+{{- $behind := or .Values.proxyProtocol.enabled (and .Values.service.ovh.enabled (eq .Values.service.type "LoadBalancer")) -}}
+{{- if and $behind (eq .Values.service.sessionAffinity "ClientIP") -}}
+{{- fail "service.sessionAffinity: behind a load balancer that speaks PROXY, or OVH's, Kubernetes sees its address alone, and ClientIP would send all clients to one pod; service.ovh.lbMethod SOURCE_IP keeps a client on a node" -}}
+{{- end -}}
 {{- $messageBytes := .Values.config.SMTPGW_MAX_MESSAGE_BYTES | default 26214400 | int64 -}}
 {{- $bytesInFlight := .Values.config.SMTPGW_MAX_BYTES_IN_FLIGHT | default 134217728 | int64 -}}
 {{- if lt $bytesInFlight $messageBytes -}}
