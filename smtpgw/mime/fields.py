@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from smtpgw.mime import charsets
-from smtpgw.mime.words import one_line
+from smtpgw.mime import charsets, parameters
+from smtpgw.mime.words import one_line, with_octets_escaped
 from smtpgw.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, Refused
 
 SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
@@ -15,6 +15,7 @@ LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  
 FOLD = re.compile(r"\r*\n")  # RFC 5322 §2.2.3: the white space after it stays
 BLANK_LINE = re.compile(rb"\r*\n")
 END_OF_SECTION = re.compile(rb"\n\r*\n")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of editors that wrote a template
 MBOX_LINE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
 # A message that begins with an empty line, as a text block in a program does, and has these after it, means them.
 MESSAGE_FIELD = re.compile(rb"(?:\r*\n)+(?=(?:From|To|Subject|Date|Mime-Version|Content-Type):)", re.IGNORECASE)
@@ -22,7 +23,10 @@ MESSAGE_FIELD = re.compile(rb"(?:\r*\n)+(?=(?:From|To|Subject|Date|Mime-Version|
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One header field, unfolded, on one line. Octets above 127 were UTF-8, else windows-1252."""
+    """One header field, unfolded, on one line.
+
+    Octets above 127 were UTF-8, else the charset that the message declares, else windows-1252.
+    """
 
     name: str
     value: str  # encoded words (RFC 2047) are left as they are
@@ -30,14 +34,17 @@ class Header:
 
 def message_start(raw: bytes) -> int:
     """Where the header section begins: after what mbox files and careless programs put before it."""
-    mbox = MBOX_LINE.match(raw)
-    start = mbox.end() if mbox else 0
+    start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
+    mbox = MBOX_LINE.match(raw, start)
+    start = mbox.end() if mbox else start
     blank = MESSAGE_FIELD.match(raw, start)
     return blank.end() if blank else start
 
 
-def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
-    """The header fields of a message or of a part that is `raw[start:end]`, and where its body begins.
+def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[Header, ...], int]:
+    """Return the header fields of a message or of a part that is `raw[start:end]`, and where its body begins.
+
+    `charset` is that of octets above 127 which are no UTF-8; the one that Content-Type declares where it is "".
 
     Where the empty line before the body is missing, the body begins with the first line that is no field, provided
     that no field comes after it. A line that is neither field nor continuation among others is refused: whether its
@@ -54,7 +61,7 @@ def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
     block = raw[start : ending.start() + 1 if ending else window_end].decode("latin_1")
     if not is_whole:
         block = block[: block.rfind("\n") + 1] or block
-    headers: list[Header] = []
+    found: list[tuple[str, str]] = []
     at = 0
     while at < len(block):
         field = FIELD.match(block, at)
@@ -62,20 +69,34 @@ def section(raw: bytes, start: int, end: int) -> tuple[tuple[Header, ...], int]:
             if LOOKS_LIKE_A_FIELD.search(block, at):
                 line = block.count("\n", 0, at) + 1
                 raise Refused(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
-            return tuple(headers), start + at
-        if len(headers) == SECTION_FIELDS:
+            return headers(found, charset), start + at
+        if len(found) == SECTION_FIELDS:
             raise Refused(HEADERS_TOO_BIG)
-        headers.append(Header(field[1], field_value(field[2])))
+        found.append((field[1], field[2]))
         at = field.end()
     if not is_whole:
         raise Refused(HEADERS_TOO_BIG)
-    return tuple(headers), ending.end() if ending else window_end
+    return headers(found, charset), ending.end() if ending else window_end
 
 
-def field_value(value: str) -> str:
-    """The text of a field's octets, given as Latin-1."""
+def headers(found: list[tuple[str, str]], charset: str) -> tuple[Header, ...]:
+    """Return the fields whose names and values were found; the octets of the values are given as Latin-1."""
+    if not charset and not all(value.isascii() for _, value in found):
+        charset = next((declared_charset(value) for name, value in found if name.lower() == "content-type"), "")
+    return tuple(Header(name, field_value(value, charset)) for name, value in found)
+
+
+def declared_charset(content_type: str) -> str:
+    return parameters.parsed(field_value(content_type, ""))[1].get("charset", "")
+
+
+def field_value(value: str, charset: str) -> str:
+    """Return the text of a field's octets, given as Latin-1."""
     if "\n" in value:
         value = FOLD.sub("", value)
     if not value.isascii():
-        value = charsets.utf_8_or_windows_1252(value.encode("latin_1"))
+        if "=?" in value:
+            value = with_octets_escaped(value)
+        # Stripped of ASCII alone: the octet A0 of a character is no space yet.
+        value = charsets.header_text(value.strip(" \t\r\n").encode("latin_1"), charset)
     return one_line(value.strip())

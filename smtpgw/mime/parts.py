@@ -58,7 +58,19 @@ def tree(raw: bytes) -> Part:
     Raises:
         Refused: BAD_STRUCTURE, HEADERS_TOO_BIG.
     """
-    return Reader(raw).part(fields.message_start(raw), len(raw), TEXT, 0)
+    start = fields.message_start(raw)
+    root = Reader(raw).part(start, len(raw), TEXT, 0)
+    if root.children and not all(header.value.isascii() for header in root.headers):
+        # A multipart has no charset of its own: its header fields are written in that of its text.
+        root.headers, _ = fields.section(raw, start, len(raw), text_charset(root))
+    return root
+
+
+def text_charset(part: Part) -> str:
+    """Return the charset of the first text that names one, "" where none does."""
+    if part.type.startswith("text/"):
+        return part.parameters.get("charset", "")
+    return next(filter(None, map(text_charset, part.children)), "")
 
 
 class Reader:

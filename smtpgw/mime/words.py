@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import re
 
 from smtpgw.mime import charsets
@@ -56,6 +57,24 @@ def word_octets(encoding: str, encoded: str) -> bytes:
         return binascii.a2b_qp(raw.replace(b" ", b"_").replace(b"==", b"=3D="), header=True)
     clean = re.sub(rb"[^A-Za-z0-9+/]", b"", raw)
     return binascii.a2b_base64(clean[: len(clean) - (len(clean) % 4 == 1)] + b"==")
+
+
+def with_octets_escaped(value: str) -> str:
+    """Return a field, given as Latin-1, with the octets above 127 inside its encoded words written as RFC 2047 wants.
+
+    They are of the charset that the word names, whatever the rest of the field is; of UTF-8 where they can be.
+    """
+    return WORD.sub(lambda word: word[0] if word[0].isascii() else escaped_word(word[1], word[2], word[3]), value)
+
+
+def escaped_word(charset: str, encoding: str, encoded: str) -> str:
+    raw = encoded.encode("latin_1")
+    if encoding in "bB":
+        return f"=?{charset}?{encoding}?{raw.decode('ascii', 'ignore')}?="  # they are no base64
+    with contextlib.suppress(UnicodeDecodeError):
+        binascii.a2b_qp(raw, header=True).decode()
+        charset = "utf-8"
+    return f"=?{charset}?{encoding}?{''.join(c if c.isascii() else f'={ord(c):02X}' for c in encoded)}?="
 
 
 def encoded(value: str) -> str:

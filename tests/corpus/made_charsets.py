@@ -62,8 +62,42 @@ KNOWN = [
     ("shift_jis", "cp932", "㈱ is in no JIS X 0208"),
     ("iso-2022-jp", "iso2022_jp_ext", "ﾊﾝｶｸ is in no ISO-2022-JP"),
 ]
+# NEC's row 13 and its selection of IBM's kanji, which Python's codecs lack; the wave dash, as Windows reads it.
+NEC_ROWS_SEEN = "～①㈱№髙～"
+NEC_ROWS_EUC = b"\xa1\xc1\xad\xa1\xad\xea\xad\xe2\xfc\xe2\xa1\xc1"
+NEC_ROWS_JIS = b"\x1b$B" + NEC_ROWS_EUC.translate(bytes(range(128)) * 2) + b"\x1b(B"
+# Labels of the Encoding Standard that no alias of Python has, the codec that writes them, a text.
+OF_THE_STANDARD = [
+    ("windows-31j", "cp932", "㈱テスト ①番"),
+    ("x-euc-jp", "euc_jp", JAPANESE),
+    ("cn-big5", "big5", "繁體中文測試"),
+    ("x-x-big5", "big5", "繁體中文測試"),
+    ("ks_c_5601-1989", "cp949", "똠방각하"),
+    ("windows-949", "cp949", "똠방각하"),
+    ("iso-ir-149", "euc_kr", KOREAN),
+    ("x-cp1250", "cp1250", "Zażółć „gęślą” jaźń"),
+    ("x-cp1251", "cp1251", "Привет – “мир”"),
+    ("x-cp1252", "cp1252", "“Grüße” – 5 €"),
+    ("dos-874", "cp874", "สวัสดีชาวโลก"),
+    ("koi", "koi8_r", RUSSIAN),
+    ("koi8-ru", "koi8_u", "Їжак і ґанок"),
+    ("sun_eu_greek", "iso8859_7", "Καλημέρα κόσμε"),
+    ("logical", "iso8859_8", "שלום עולם"),
+    ("csisolatin9", "iso8859_15", "Œuvre à 5 €"),
+    ("x-mac-cyrillic", "mac_cyrillic", RUSSIAN),
+    ("unicode", "utf-16-le", "Grüße, Привет"),
+]
 # What the label says, the octets, what its reader sees.
 MISLABELLED = [
+    ("nec-rows-iso-2022-jp", "iso-2022-jp", NEC_ROWS_JIS, NEC_ROWS_SEEN),
+    ("nec-rows-euc-jp", "euc-jp", NEC_ROWS_EUC, NEC_ROWS_SEEN),
+    ("nec-rows-cp51932", "cp51932", NEC_ROWS_EUC, NEC_ROWS_SEEN),
+    ("nec-rows-cp50221", "cp50221", NEC_ROWS_JIS, NEC_ROWS_SEEN),
+    ("nec-rows-and-nonsense", "euc-jp", b"\xad\xa1\xff\xa9\xa1\xad\xa2", "①\ufffd\ufffd②"),
+    ("utf-16-that-is-ascii", "utf-16", b"Hello!", "Hello!"),
+    ("no-charset-utf-8-cut-inside-a-character", "x-unknown", "Grüße €".encode()[:-1], "Grüße \ufffd"),
+    ("no-charset-utf-8-cut-after-ascii", "x-unknown", "5 €".encode()[:-1], "5 \ufffd"),
+    ("no-charset-windows-1252-at-the-end", "x-unknown", "IRMÃ".encode("cp1252"), "IRMÃ"),
     ("us-ascii-that-is-utf-8", "us-ascii", "Grüße".encode(), "Grüße"),
     ("us-ascii-that-is-windows-1252", "us-ascii", "“Grüße” – 5 €".encode("cp1252"), "“Grüße” – 5 €"),
     ("iso-8859-1-that-is-windows-1252", "iso-8859-1", "“Grüße” – 5 €".encode("cp1252"), "“Grüße” – 5 €"),
@@ -85,7 +119,7 @@ MISLABELLED = [
 
 
 def cases() -> Iterator[Case]:
-    for label, codec, text in KNOWN:
+    for label, codec, text in [*KNOWN, *OF_THE_STANDARD]:
         written = text.encode(codec)
         body = base64.encodebytes(written).replace(b"\n", b"\r\n")
         fields = (f"Content-Type: text/plain; charset={label}", "Content-Transfer-Encoding: base64")

@@ -212,6 +212,9 @@ def malformed() -> Iterator[Case]:
     yield Case("headers/only-and-unfinished", start.rstrip(), request("Test", " ", headers=kept))
     raw = b"From zoe@example.com Mon Mar  2 08:15:00 2026\r\n" + start + b"\r\nHello"
     yield Case("headers/mbox-line", raw, request("Test", "Hello", headers=kept))
+    mark = b"\xef\xbb\xbf"
+    yield Case("headers/byte-order-mark", mark + start + b"\r\nHello", request("Test", "Hello", headers=kept))
+    yield Case("headers/byte-order-mark-and-mbox-line", mark + raw, request("Test", "Hello", headers=kept))
     yield Case("headers/mbox-line-quoted", b">" + raw, request("Test", "Hello", headers=kept))
     yield Case("headers/empty-line-before-them", b"\r\n" + start + b"\r\nHello", request("Test", "Hello", headers=kept))
     yield Case(

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 
 from tests.corpus.case import Case, request
-from tests.corpus.octets import Octets, mail
+from tests.corpus.octets import Octets, mail, part, parts
 
 
 def word(octets: bytes, charset: str = "utf-8") -> str:
@@ -56,6 +56,17 @@ SUBJECTS: list[tuple[str, Octets, str]] = [
     ("eight-bit-utf-8", "Grüße aus Köln 🎉", "Grüße aus Köln 🎉"),
     ("eight-bit-latin-1", "Grüße aus Köln".encode("latin_1"), "Grüße aus Köln"),
     ("eight-bit-windows-1252", "“Grüße” – 5 €".encode("cp1252"), "“Grüße” – 5 €"),
+    ("eight-bit-utf-8-cut", "Grüße aus Köln".encode()[:-3], "Grüße aus K\ufffd"),
+    ("eight-bit-utf-8-cut-before-dots", "Grüße aus Kö".encode()[:-1] + b"...", "Grüße aus K\ufffd..."),
+    ("eight-bit-utf-8-cut-before-ellipsis", "Grüße aus Kö".encode()[:-1] + "…".encode(), "Grüße aus K\ufffd…"),
+    ("eight-bit-utf-8-cut-after-ascii", b"Price: 5 \xe2\x82", "Price: 5 \ufffd"),
+    ("word-cut", word("Grüße aus Kö".encode()[:-1]), "Grüße aus K\ufffd"),
+    ("word-with-raw-latin-1", "=?iso-8859-1?Q?Gr\xfc=DFe_aus_K\xf6ln?=".encode("latin_1"), "Grüße aus Köln"),
+    ("word-with-raw-utf-8", "=?utf-8?Q?Grü=C3=9Fe_aus_Köln?=", "Grüße aus Köln"),
+    ("word-with-raw-utf-8-that-says-latin-1", "=?iso-8859-1?Q?Grüße aus Köln?=", "Grüße aus Köln"),
+    ("word-with-raw-koi8-r", b"=?koi8-r?Q?" + "Привет".encode("koi8_r") + b"?=", "Привет"),
+    ("word-with-raw-sjis", b"=?shift_jis?Q?" + "日本".encode("cp932") + b"?=", "日本"),
+    ("word-with-raw-octets-in-base64", b"=?utf-8?B?S8O2\xffbG4=?=", "Köln"),
     ("eight-bit-and-word", f"Köln {q(KOLN)}", "Köln Köln"),
     ("folded", "This subject\r\n goes on", "This subject goes on"),
     ("folded-with-tab", "This subject\r\n\tgoes on", "This subject goes on"),
@@ -72,11 +83,37 @@ SUBJECTS: list[tuple[str, Octets, str]] = [
     ("long", "word " * 2000 + "end", "word " * 2000 + "end"),
     ("quotes-and-backslashes", '"quoted" \\ <angle> {json}', '"quoted" \\ <angle> {json}'),
 ]  # fmt: skip
+# The Content-Type of the message, the octets of its subject, what its reader sees.
+DECLARED: list[tuple[str, str, bytes, str]] = [
+    (label, f"Content-Type: text/plain; charset={label}", text.encode(codec), text)
+    for label, codec, text in [
+        ("windows-1251", "cp1251", "Привет"),
+        ("koi8-r", "koi8_r", "Привет"),
+        ("iso-8859-2", "iso8859_2", "Zażółć"),
+        ("shift_jis", "cp932", "日本語のテスト"),
+        ("gb2312", "gbk", "简体中文测试"),
+        ("iso-8859-1", "utf-8", "Grüße"),
+        ("us-ascii", "cp1252", "Grüße"),
+        ("utf-8", "cp1252", "Grüße"),
+        ("utf-16", "cp1252", "Grüße!"),
+        ("iso-2022-jp", "cp1252", "Grüße"),
+        ("x-unknown", "cp1252", "Grüße"),
+    ]
+]
 
 
 def cases() -> Iterator[Case]:
     for name, value, seen in SUBJECTS:
         yield Case(f"subjects/{name}", mail("Hello", subject=value), request(seen, "Hello"))
+    for name, content_type, value, seen in DECLARED:
+        yield Case(f"subjects/declared-{name}", mail("Hello", content_type, subject=value), request(seen, "Hello"))
+    text = part("text/plain; charset=windows-1251", "Привет".encode("cp1251"))
+    html = part("text/html; charset=utf-8", "<p>Привет</p>")
+    fields = "Content-Type: multipart/alternative; boundary=b1"
+    raw = mail(parts(text, html), fields, subject="Привет".encode("cp1251"))
+    yield Case("subjects/declared-by-a-part", raw, request("Привет", "Привет", "<p>Привет</p>"))
+    raw = mail("Hello", "Content-Type: text/plain; charset=koi8-r", author="Анна <zoe@example.com>".encode("koi8_r"))
+    yield Case("subjects/declared-for-the-author", raw, request("Test", "Hello", sender_name="Анна"))
     yield Case("subjects/none", mail("Hello", subject=None), request("(no subject)", "Hello"))
     raw = mail("Hello", "SUBJECT: Second", subject="First")
     yield Case("subjects/repeated", raw, request("First", "Hello"))

@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 HEADER = b"From: a@example.com\r\nSubject: Hi\r\n"
@@ -15,6 +16,7 @@ BASE64 = re.compile(
     rb"(?im)^(content-transfer-encoding: base64\r?\n(?:[!-9;-~]+:.*\n)*\r?\n)((?:[A-Za-z0-9+/=]+\r?\n?)+)"
 )
 ENCODED_WORD = re.compile(rb"=\?([^?\s]+)\?([bBqQ])\?([^?\r\n]*)\?=")
+DECLARED = re.compile(rb"(?i)\bcharset=\"?([A-Za-z0-9_.:-]+)")
 WHOLE_VALUE = re.compile(
     rb"(?im)^(content-(?:type|disposition): )((?:=\?[^?\s]+\?[bq]\?[^?\r\n]*\?=(?:\r\n[ \t])?)+)(?=\r?$)"
 )
@@ -72,6 +74,37 @@ def decoded_words(words: bytes) -> bytes:
     return octets  # which are UTF-8 in what is compared
 
 
+def escape_raw_octets(raw: bytes) -> bytes:
+    """Encoded words as RFC 2047 wants them: octets above 127 as =XX, in UTF-8 where they are that; none in base64."""
+    return ENCODED_WORD.sub(lambda word: word[0] if word[0].isascii() else escaped(word), raw)
+
+
+def escaped(word: re.Match[bytes]) -> bytes:
+    charset, encoding, text = word.groups()
+    if encoding in b"bB":
+        return b"=?%s?%s?%s?=" % (charset, encoding, bytes(octet for octet in text if octet < 128))
+    with suppress(UnicodeDecodeError):
+        binascii.a2b_qp(text, header=True).decode("utf-8")
+        charset = b"utf-8"
+    text = b"".join(b"=%02X" % octet if octet > 127 else bytes([octet]) for octet in text)
+    return b"=?%s?%s?%s?=" % (charset, encoding, text)
+
+
+def header_fields_in_utf_8(raw: bytes) -> bytes:
+    """The header section of a message with the octets that are no UTF-8 recoded from the charset that is declared."""
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    if not (declared := DECLARED.search(raw)):
+        return raw
+    lines = []
+    for line in head.split(b"\r\n"):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            line = line.decode(declared[1].decode()).encode()
+        lines.append(line)
+    return b"\r\n".join(lines) + blank + body
+
+
 DIFFERENCES = (
     Difference(
         "space before the colon",
@@ -115,6 +148,20 @@ DIFFERENCES = (
         + b"--b\r\nContent-Type: x/y\r\nContent-Disposition: =?utf-8?q?attachment=3B_filename=3D=C3=9C=2Epdf?=\r\n"
         + b"\r\nx\r\n--b--\r\n",
         decode_whole_values,
+    ),
+    Difference(
+        "raw octets inside an encoded word",
+        "RFC 2047 §2 allows ASCII alone; the word names the charset of the others, too. Read with the rest of the"
+        " field they would be decoded twice.",
+        HEADER + b"X-A: =?koi8-r?Q?\xf0=D2\xc9?=\r\n\r\nHello\r\n",
+        escape_raw_octets,
+    ),
+    Difference(
+        "header field in the charset that the message declares",
+        "Header fields have no charset of their own. Programs that write their texts in an old one write their subjects"
+        " in it, too; where they are no UTF-8 the standard way here is windows-1252.",
+        HEADER + b"X-A: \xcf\xf0\xe8\r\nContent-Type: text/plain; charset=windows-1251\r\n\r\nHello\r\n",
+        header_fields_in_utf_8,
     ),
     Difference(
         "quotes that are not closed",
