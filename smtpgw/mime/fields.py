@@ -69,25 +69,27 @@ def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[
             if LOOKS_LIKE_A_FIELD.search(block, at):
                 line = block.count("\n", 0, at) + 1
                 raise Refused(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
-            return headers(found, charset), start + at
+            return headers(found, charset or charset_of(block, found)), start + at
         if len(found) == SECTION_FIELDS:
             raise Refused(HEADERS_TOO_BIG)
         found.append((field[1], field[2]))
         at = field.end()
     if not is_whole:
         raise Refused(HEADERS_TOO_BIG)
-    return headers(found, charset), ending.end() if ending else window_end
+    return headers(found, charset or charset_of(block, found)), ending.end() if ending else window_end
+
+
+def charset_of(block: str, found: list[tuple[str, str]]) -> str:
+    """Return the charset that Content-Type declares for octets of the section above 127, "" where there are none."""
+    if block.isascii():
+        return ""
+    content_type = next((value for name, value in found if name.lower() == "content-type"), "")
+    return parameters.parsed(field_value(content_type, ""))[1].get("charset", "")
 
 
 def headers(found: list[tuple[str, str]], charset: str) -> tuple[Header, ...]:
     """Return the fields whose names and values were found; the octets of the values are given as Latin-1."""
-    if not charset and not all(value.isascii() for _, value in found):
-        charset = next((declared_charset(value) for name, value in found if name.lower() == "content-type"), "")
-    return tuple(Header(name, field_value(value, charset)) for name, value in found)
-
-
-def declared_charset(content_type: str) -> str:
-    return parameters.parsed(field_value(content_type, ""))[1].get("charset", "")
+    return tuple([Header(name, field_value(value, charset)) for name, value in found])
 
 
 def field_value(value: str, charset: str) -> str:
