@@ -90,7 +90,7 @@ def check(gateway: Gateway, credentials: Credentials, sender: str | None, recipi
     author = sender or confirmed[0].email
     line("From", f"{author} is confirmed", GREEN)
     if recipient:
-        reply = gateway.submit(submission(account, author, recipient))
+        reply = gateway.submit(submission(account, author, recipient)).reply
         line("Mail", f"{reply.code} {reply.status} {reply.text}", GREEN)
     else:
         line("Mail", "none sent; --to ADDRESS sends one")

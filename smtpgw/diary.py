@@ -13,7 +13,7 @@ from smtpgw.telling import TELLING
 LIMITS = frozenset(
     {
         "data_timeout", "line_too_long", "message_too_big", "no_room_now", "proxy_header_missing", "proxy_only",
-        "share_of_room_taken", "too_many_auth_failures", "too_many_errors",
+        "share_of_room_taken", "too_many_auth_failures", "too_many_commands", "too_many_errors",
         "too_many_large_messages", "too_many_recipients", "too_many_sessions",
         "too_many_sessions_from_address",
     }

@@ -2,7 +2,10 @@
 
 import hashlib
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from smtpgw.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +75,19 @@ class Submission:
     envelope: Envelope
     raw: bytes = field(repr=False)
     client: str = ""  # the address it came from
+
+
+def nothing() -> None:
+    """Do nothing: what there is to confirm of a message that nobody remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The gateway's answer to a submission: the reply that accepts it, and the confirmation that the client read it.
+
+    `confirm` is called at most once, when the client has shown that it read the reply. Until then a retry of the same
+    message is answered from memory (RFC 1047).
+    """
+
+    reply: Reply
+    confirm: Callable[[], None] = nothing

@@ -4,13 +4,14 @@ The way of a message is one function, `_submit`; the table "outcomes → reply" 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from smtpgw import dialects, memory, message, replies, translation
 from smtpgw.accounts import Accounts
 from smtpgw.breaker import Breaker
 from smtpgw.cakemail import ApiError, Cakemail, Rejected
 from smtpgw.delivery import Delivery, reply_to
-from smtpgw.envelope import Account, Credentials, Submission
+from smtpgw.envelope import Account, Credentials, Receipt, Submission
 from smtpgw.mappings import Mappings
 from smtpgw.memory import Identity, Memory, Outcome
 from smtpgw.message import Message
@@ -36,8 +37,6 @@ class Gateway:
         self.offload = Offload()
         self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
         self.notices = Notices(self.delivery, domains=settings.notices == "on")
-        # By submission: what was accepted, and the notice about it, while the client has not yet been told.
-        self.unheard: dict[str, tuple[Identity, Outcome | None]] = {}
         self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
@@ -48,32 +47,30 @@ class Gateway:
         """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
         return self.accounts.login(credentials)
 
-    def submit(self, submission: Submission) -> Reply:
+    def submit(self, submission: Submission) -> Receipt:
         """Take a message to Cakemail, for all its recipients.
 
-        Returns the reply that accepts it.
+        Returns the reply that accepts it, to be confirmed once the client has read it.
 
         Raises:
             Refused: 5xx when it cannot be sent so, 4xx when it may be sent again.
         """
         with Story(submission) as story:
-            story.reply = self._submit(submission, story)
-        return story.reply
+            receipt = self._submit(submission, story)
+            story.reply = receipt.reply
+        return receipt
 
     def ready(self) -> None:
         """Let a message begin. Raises Refused: 451 while Cakemail's API has failed for a while."""
         self.breaker.ready()
 
-    def answered(self, submission: Submission, *, heard: bool) -> None:
-        """The reply to this message is on its way, and the client was still there to hear it, or was not."""
-        unheard = self.unheard.pop(submission.id, None)
-        if unheard and heard:
-            identity, notice = unheard
-            self.memory.forget(identity, submission.envelope.recipients)
-            if notice:
-                self.memory.forget(identity.of_notice(), [notice.recipient])
+    def _forget(self, identity: Identity, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
+        """Forget a message whose acceptance the client knows of: should it come again, it is meant."""
+        self.memory.forget(identity, outcomes)
+        if notice:
+            self.memory.forget(identity.of_notice(), [notice])
 
-    def _submit(self, submission: Submission, story: Story) -> Reply:
+    def _submit(self, submission: Submission, story: Story) -> Receipt:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
         deadline = story.began + self.settings.submit_timeout_seconds
         work = self.offload.message(len(raw), account.id, deadline)
@@ -92,7 +89,7 @@ class Gateway:
             request = work(lambda: translation.translate(mail, options, sender_id, list_id, *types))
         story.request(request)
         if options.discard:
-            return replies.DISCARDED.filled(header=options.discard)
+            return Receipt(replies.DISCARDED.filled(header=options.discard))
         scope = account.id, request.account_id
         key = options.idempotency_key
         identity = work(lambda: memory.identity(scope, mail.message_id, raw, request.template, key))
@@ -105,8 +102,7 @@ class Gateway:
                 sent = Sent(submission, mail, sender_id, list_id, request.account_id, identity, deadline)
                 story.notice = self.notices.send(sent, story.outcomes)
                 story.notes += tuple(sent.notes)
-        self.unheard[submission.id] = identity, story.notice
-        return reply
+        return Receipt(reply, partial(self._forget, identity, story.outcomes, story.notice))
 
     def _sender_and_list(
         self, submission: Submission, mail: Message, options: dialects.Options, deadline: float
@@ -142,13 +138,9 @@ class Doorway:
         """As `Gateway.ready`."""
         self.gateway.ready()
 
-    def submit(self, submission: Submission) -> Reply:
+    def submit(self, submission: Submission) -> Receipt:
         """As `Gateway.submit`."""
         return self.gateway.submit(submission)
-
-    def answered(self, submission: Submission, *, heard: bool) -> None:
-        """As `Gateway.answered`."""
-        self.gateway.answered(submission, heard=heard)
 
     def login(self, credentials: Credentials) -> Account:
         """As `Gateway.login`. Raises Refused: 454, too, after too many guesses from this address."""

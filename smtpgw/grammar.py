@@ -12,6 +12,9 @@ import idna
 from smtpgw import replies
 from smtpgw.replies import Refused
 
+HTTP_METHODS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH"})
+NOT_OFFERED = frozenset({"EXPN", "TURN", "ETRN", "BDAT", "SEND", "SOML", "SAML", "ATRN", "BURL"})
+
 # RFC 5321 §4.5.3.1.1 to .3: octets of a local part, a domain, and of a path without its brackets.
 LOCAL_PART_BYTES, DOMAIN_BYTES, PATH_BYTES = 64, 255, 254
 

@@ -3,8 +3,8 @@
 A client sends a message again when it was answered 4xx, or when it did not hear our 250 (RFC 1047). Then only the
 recipients that are still open are submitted. A message with another Message-ID or another content is another message.
 The same one that comes again while it is still being submitted takes the first's results. What the client has heard is
-forgotten, so that a message meant twice is sent twice; with an idempotency key of its own, nothing is. In memory, of
-this process only, for an hour, and bounded.
+forgotten when its session confirms that, so that a message meant twice is sent twice; with an idempotency key of its
+own, nothing is. In memory, of this process only, for an hour, and bounded.
 """
 
 import hashlib
@@ -115,12 +115,17 @@ class Memory:
             del self.running[place]
             result.set(outcome)
 
-    def forget(self, message: Identity, recipients: Iterable[str]) -> None:
-        """The client knows that these are accepted; should the message come again, it is meant."""
+    def forget(self, message: Identity, outcomes: Iterable[Outcome]) -> None:
+        """Forget what the client knows of; should the message come again, it is meant.
+
+        Only these outcomes are: the same message may have been sent again meanwhile, and that one's not be known.
+        """
         if message.content:  # sent once in its hour, whether the client knows or not: that is what its key is for
             return
-        for recipient in recipients:
-            self.kept.pop((message.digest, recipient), None)
+        for outcome in outcomes:
+            place = message.digest, outcome.recipient
+            if self.kept.get(place) == (message.content, outcome):
+                del self.kept[place]
 
 
 def refuse_other(content: bytes, message: Identity) -> None:

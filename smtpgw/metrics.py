@@ -33,12 +33,13 @@ VERBS = (
     "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "rset", "noop", "vrfy", "help", "quit",
 )  # fmt: skip
 REASONS = (
-    "age", "auth_failures", "check", "data_rate", "drain", "error", "errors", "idle", "lost", "not_smtp", "other",
-    "quit",
+    "age", "auth_failures", "check", "commands", "data_rate", "drain", "error", "errors", "idle", "lost", "not_smtp",
+    "other", "quit",
 )  # fmt: skip
 LIMIT_NAMES = (
     "api_connections", "auth_account", "auth_address", "auth_failures", "auth_turn", "bytes_in_flight",
-    "bytes_per_client", "command_bytes", "data_rate", "descriptors", "errors", "idle", "large_messages",
+    "bytes_per_client", "command_bytes", "commands", "data_rate", "descriptors", "errors", "idle", "large_messages",
+    "login",
     "message_bytes", "proxy_header", "proxy_only", "recipients", "same_message", "session", "sessions",
     "sessions_per_address",
 )  # fmt: skip

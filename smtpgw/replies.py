@@ -8,6 +8,7 @@ reply and goes on, or hangs up where the code says so.
 import re
 import unicodedata
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, with CRLF
 FIELD = re.compile(r"\{([a-z]+)\}")
@@ -72,6 +73,15 @@ def one_line(value: object) -> str:
     return " ".join(plain.split())[:800]
 
 
+@cache
+def offers(hostname: str, max_message_bytes: int, *, encrypted: bool) -> Reply:
+    """The answer to EHLO, in clear or over TLS."""
+    words = ["PIPELINING", f"SIZE {max_message_bytes}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
+    words += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
+    return Reply(250, "", "\n".join([hostname, *words]))
+
+
 # --- Connection --------------------------------------------------------------------------------------------------
 
 GREETING = Reply(220, "", "{hostname} ESMTP Cakemail SMTP gateway")
@@ -85,10 +95,12 @@ READY_FOR_TLS = Reply(220, "2.0.0", "Ready to start TLS")  # RFC 3207 §4
 SHUTTING_DOWN = Reply(421, "4.3.2", "{hostname} is restarting; connect again")
 IDLE_TIMEOUT = Reply(421, "4.4.2", "{hostname} waited too long for a command; closing")
 SESSION_TIMEOUT = Reply(421, "4.4.2", "{hostname} closes connections of this age; connect again")
+LOGIN_TIMEOUT = Reply(421, "4.4.2", "{hostname} waited too long for a login; connect again and log in at once")
 DATA_TIMEOUT = Reply(421, "4.4.2", "{hostname} waited too long for message data; closing")
 TOO_MANY_SESSIONS = Reply(421, "4.3.2", "{hostname} has too many connections; try again later")
 TOO_MANY_SESSIONS_FROM_ADDRESS = Reply(421, "4.7.0", "{hostname} has too many connections from your address")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "{hostname} saw too many errors; closing")
+TOO_MANY_COMMANDS = Reply(421, "4.7.0", "{hostname} saw too many commands before a login; closing")
 TOO_MANY_AUTH_FAILURES = Reply(421, "4.7.0", "{hostname} saw too many failed logins; closing")
 PROXY_ONLY = Reply(421, "4.7.0", "{hostname} takes connections from its load balancer only")
 PROXY_HEADER_MISSING = Reply(421, "4.3.5", "{hostname} was not told by its load balancer who you are")

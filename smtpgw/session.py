@@ -6,21 +6,17 @@ RFC 5321 with 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 2920 (PIPELINING), 6152
 
 import secrets
 from collections.abc import Callable
-from functools import cache
 from time import monotonic
 from typing import Protocol
 
 from smtpgw import bugs, grammar, metrics, replies, sasl
 from smtpgw.diary import Diary
-from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
+from smtpgw.envelope import Account, Credentials, Envelope, Peer, Receipt, Submission
 from smtpgw.limits import Room
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.tls import Certificate
 from smtpgw.wire import ConnectionLost, Wire
-
-HTTP_METHODS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH"})
-NOT_OFFERED = frozenset({"EXPN", "TURN", "ETRN", "BDAT", "SEND", "SOML", "SAML", "ATRN", "BURL"})
 
 # Replies that are the client's mistakes; too many since its last message end the session. What Cakemail refuses, or
 # cannot take now, is no mistake: a campaign of thousands of messages goes over one connection.
@@ -36,11 +32,8 @@ class Gateway(Protocol):
     def ready(self) -> None:
         """Let a message begin. Raises Refused, where none can be submitted now."""
 
-    def submit(self, submission: Submission) -> Reply:
-        """Hand a message on; the reply that accepts it. Raises Refused."""
-
-    def answered(self, submission: Submission, *, heard: bool) -> None:
-        """The reply that accepts this message goes out; `heard`: the client is still there."""
+    def submit(self, submission: Submission) -> Receipt:
+        """Hand a message on; the receipt for it. Raises Refused."""
 
 
 class Session:
@@ -61,6 +54,7 @@ class Session:
         self.greeted = False
         self.account: Account | None = None
         self.envelope: Envelope | None = None  # None: no MAIL yet
+        self.receipt: Receipt | None = None  # of the last message, while the client has not shown that it read the 250
         self.declared_bytes = 0
         self.in_data = False
         self.messages = self.mistakes = self.auth_failures = 0
@@ -95,7 +89,9 @@ class Session:
         """Read one command and do it. Every refusal and every bug of ours becomes a reply here, and only here."""
         self.verb, self.in_data = "none", False
         try:
-            return self.answer(self.wire.read_line(between_messages=self.envelope is None))
+            line = self.wire.read_line(logged_in=bool(self.account), between_messages=self.envelope is None)
+            self.confirm()
+            return self.answer(line)
         except Refused as refusal:
             return refusal.reply
         except ConnectionLost:
@@ -144,7 +140,7 @@ class Session:
     def ehlo(self, argument: str) -> Reply:  # any name is taken, none at all too
         # RFC 5321 §4.1.4: as RSET does. The login stays, since clients say EHLO again after AUTH.
         self.envelope, self.greeted = None, True
-        return offers(self.settings.hostname, self.settings.max_message_bytes, encrypted=bool(self.tls))
+        return replies.offers(self.settings.hostname, self.settings.max_message_bytes, encrypted=bool(self.tls))
 
     def helo(self, argument: str) -> Reply:
         self.envelope, self.greeted = None, True
@@ -184,7 +180,7 @@ class Session:
         """Send a challenge of AUTH and read the response to it."""
         self.put(replies.CHALLENGE.filled(challenge=challenge))
         try:
-            return self.wire.read_line().decode().strip()
+            return self.wire.read_line(logged_in=False).decode().strip()
         except UnicodeDecodeError:
             raise Refused(replies.AUTH_MALFORMED) from None
 
@@ -221,17 +217,28 @@ class Session:
             self.in_data = True
             raw = self.wire.read_data(hold)
             self.in_data = False
+            self.confirm()  # of the message before: a group of MAIL, RCPT and DATA may have been sent ahead of its 250
             return self.submit(envelope, raw)
 
     def submit(self, envelope: Envelope, raw: bytes) -> Reply:
-        """Give the message to the gateway, and tell it whether its answer reached the client."""
+        """Give the message to the gateway; the reply that accepts it."""
         assert self.account  # COMMANDS says that DATA needs a login
         self.messages += 1
         submission = Submission(f"{self.id}.{self.messages}", self.id, self.account, envelope, raw, self.peer.address)
-        reply = self.gateway.submit(submission)
+        self.receipt = self.gateway.submit(submission)
         self.mistakes = 0
-        self.gateway.answered(submission, heard=not self.wire.client_has_gone())
-        return reply
+        self.wire.read_ahead()
+        return self.receipt.reply
+
+    def confirm(self) -> None:
+        """Confirm the last message once the client has gone on after its 250.
+
+        RFC 1047: until then it may send the message again. A connection that ends without another command, or with one
+        that was sent ahead of the 250 (RFC 2920), proves nothing, and the message stays remembered.
+        """
+        if self.receipt and self.wire.is_reaction:
+            receipt, self.receipt = self.receipt, None
+            receipt.confirm()
 
     def rset(self, argument: str) -> Reply:
         self.envelope = None
@@ -250,18 +257,9 @@ class Session:
         return replies.GOODBYE
 
     def unknown(self, word: str) -> Reply:
-        if word in HTTP_METHODS and not self.greeted:
+        if word in grammar.HTTP_METHODS and not self.greeted:
             return replies.NOT_SMTP  # a health check gone astray, or a browser made to send mail (ALPACA)
-        return replies.NOT_IMPLEMENTED if word in NOT_OFFERED else replies.UNKNOWN_COMMAND
-
-
-@cache
-def offers(hostname: str, max_message_bytes: int, *, encrypted: bool) -> Reply:
-    """The answer to EHLO, in clear or over TLS."""
-    words = ["PIPELINING", f"SIZE {max_message_bytes}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-    # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
-    words += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
-    return Reply(250, "", "\n".join([hostname, *words]))
+        return replies.NOT_IMPLEMENTED if word in grammar.NOT_OFFERED else replies.UNKNOWN_COMMAND
 
 
 REASONS = {
@@ -269,6 +267,8 @@ REASONS = {
     replies.SHUTTING_DOWN: "drain",
     replies.IDLE_TIMEOUT: "idle",
     replies.SESSION_TIMEOUT: "age",
+    replies.LOGIN_TIMEOUT: "age",
+    replies.TOO_MANY_COMMANDS: "commands",
     replies.DATA_TIMEOUT: "data_rate",
     replies.TOO_MANY_ERRORS: "errors",
     replies.TOO_MANY_AUTH_FAILURES: "auth_failures",

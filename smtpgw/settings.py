@@ -99,6 +99,9 @@ class Settings:
     max_auth_failures: int = setting(
         "SMTPGW_MAX_AUTH_FAILURES", "3", whole(1, 100), "failed logins a session; at that many 421 4.7.0"
     )
+    max_commands_before_login: int = setting(
+        "SMTPGW_MAX_COMMANDS_BEFORE_LOGIN", "50", whole(10, 10_000), "commands of a session without login; then 421"
+    )
     throttle_failures: int = setting(
         "SMTPGW_THROTTLE_FAILURES", "20", whole(1, 10_000), "failed logins a client (IPv6: /64); at that many 454 4.7.0"
     )
@@ -121,6 +124,12 @@ class Settings:
     )
     idle_timeout_seconds: float = setting(
         "SMTPGW_IDLE_TIMEOUT_SECONDS", "300", seconds(1, 86_400), "wait for a command; after it 421 4.4.2"
+    )
+    login_idle_timeout_seconds: float = setting(
+        "SMTPGW_LOGIN_IDLE_TIMEOUT_SECONDS", "30", seconds(1, 86_400), "the same before login, where it is shorter"
+    )
+    login_timeout_seconds: float = setting(
+        "SMTPGW_LOGIN_TIMEOUT_SECONDS", "120", seconds(1, 86_400), "a session without login; after it 421 4.4.2"
     )
     data_timeout_seconds: float = setting(
         "SMTPGW_DATA_TIMEOUT_SECONDS",

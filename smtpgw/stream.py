@@ -17,6 +17,7 @@ from gevent.socket import cancel_wait, wait
 LOOK_SECONDS = 0.5  # so much later than asked for may a wait end
 READ = 1  # of libev, for loop.io
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
+READS_A_TURN = 32  # without waiting; then others have their turn, however fast the other side sends
 ONE_WRITE_BYTES = 8 * 1024  # what the other side sends at once, or less: PHP's; most send a TLS record of 16 KB
 
 
@@ -65,7 +66,7 @@ class Stream:
     It never shuts one down to wake a reader, since `SSLSocket.shutdown` would let later octets leave in clear.
     """
 
-    __slots__ = ("_has_read_all", "_heard_bytes", "_readable", "_socket", "_spoke_last")
+    __slots__ = ("_has_read_all", "_heard_bytes", "_readable", "_reads", "_socket", "_spoke_last")
 
     def __init__(self, sock: socket.socket) -> None:
         """Take over a socket of gevent's."""
@@ -75,6 +76,7 @@ class Stream:
         self._has_read_all = True  # nothing is left that the kernel would not tell of: in a TLS record, half read
         self._spoke_last = False
         self._heard_bytes = 0  # since we spoke last
+        self._reads = 0  # since others had their turn
 
     def receive(self, most_bytes: int, seconds: float) -> bytes | None:
         """Some octets, b"" at their end, or None when none came in time.
@@ -86,6 +88,10 @@ class Stream:
         if self._spoke_last and self._has_read_all and not DEADLINES.wait(self._readable, end):
             return None
         self._spoke_last = False
+        self._reads += 1
+        if self._reads >= READS_A_TURN:
+            self._reads = 0
+            gevent.sleep(0)
         while (octets := self.receive_now(most_bytes)) is None:
             if self._heard_bytes >= ONE_WRITE_BYTES:
                 self._acknowledge()

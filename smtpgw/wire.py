@@ -12,12 +12,13 @@ from time import monotonic
 from smtpgw import metrics, replies
 from smtpgw.limits import Hold, count
 from smtpgw.replies import Refused
+from smtpgw.session_limits import SessionLimits
 from smtpgw.settings import Settings
 from smtpgw.stream import Stream
 
-SLICE_SECONDS = 5.0  # how often a waiting session looks whether the worker drains
 SEND_SECONDS = 60.0  # a client that does not read its replies is gone
 RECEIVE_BYTES = 16 * 1024  # a TLS record
+MAX_READ_AHEAD_BYTES = 4 * RECEIVE_BYTES
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 §4.1.1.4, and nothing else: CVE-2023-51764 and its like
 STUFFED = 1.01  # doubled dots do not count (RFC 1870 §3), and are no more than this of any real message
 
@@ -29,14 +30,17 @@ class ConnectionLost(Exception):
 class Wire:
     """One connection with a client."""
 
-    __slots__ = ("_began", "_buffer", "_out", "_searched", "_settings", "_stopping", "_stream")
+    __slots__ = ("_buffer", "_early_bytes", "_limits", "_out", "_searched", "_settings", "_stream", "is_reaction")
 
     def __init__(self, stream: Stream, settings: Settings, stopping: Callable[[], bool]) -> None:
         self._stream = stream
         self._settings = settings
-        self._stopping = stopping  # whether the worker takes no more messages
-        self._began = monotonic()
+        self._limits = SessionLimits(settings, stopping)
         self._buffer = bytearray()
+        self._early_bytes = 0  # of the buffer: what had come before the last replies were sent
+        # Whether what was read last, a line or message data, came after every reply had been sent: the client has
+        # read them, then. What it sent ahead of them, as a client that pipelines does, proves nothing.
+        self.is_reaction = False
         self._searched = 0  # that much of the buffer has no line end: a line that comes byte by byte costs no more
         self._out = bytearray()
 
@@ -58,21 +62,26 @@ class Wire:
             self._stream.send(octets, SEND_SECONDS)
         except OSError as problem:
             raise ConnectionLost(f"sending: {problem}") from problem
+        self._early_bytes = len(self._buffer)
 
     # --- Reading
 
-    def read_line(self, *, between_messages: bool = False) -> bytes:
+    def read_line(self, *, logged_in: bool = True, between_messages: bool = False) -> bytes:
         """The client's next line, without its end (CRLF, or the bare LF that some clients send).
 
         Raises:
-            Refused: 500 when it is too long (all of it has been read), 421 when idle, too old or draining.
+            Refused: 500 when it is too long (all of it has been read), 421 when the session is idle, too old, draining
+                or without login after too many lines.
             ConnectionLost
         """
         line = self._take_line()
         if line is None:
             self.flush()
-            self._say_if_time_is_up(between_messages)
-            line = self._wait_for_line()
+            # Between messages a session ends after a reply and before the next command: a client with a pool of
+            # connections would lose the message that it hears a 421 in answer to.
+            self._limits.check_time(logged_in=logged_in, between_messages=between_messages)
+            line = self._wait_for_line(logged_in=logged_in)
+        self._limits.count_command(logged_in=logged_in)
         if len(line) > self._settings.max_command_bytes:
             metrics.LIMITS.labels("command_bytes").inc()
             raise Refused(replies.LINE_TOO_LONG)
@@ -84,37 +93,33 @@ class Wire:
             self._searched = len(self._buffer)
             return None
         line = bytes(self._buffer[:end])
+        self.is_reaction = not self._early_bytes and not self._out
         del self._buffer[: end + 1]
         self._searched = 0
+        self._early_bytes = max(0, self._early_bytes - end - 1)
         return line.removesuffix(b"\r")
 
-    def _wait_for_line(self) -> bytes:
-        deadline = monotonic() + self._settings.idle_timeout_seconds
+    def _wait_for_line(self, *, logged_in: bool) -> bytes:
+        deadline = monotonic() + self._limits.idle_seconds(logged_in=logged_in)
         kept = b""  # the beginning of a line that is too long; the rest of it is dropped as it comes
         while (line := self._take_line()) is None:
             if len(self._buffer) > self._settings.max_command_bytes + 1:  # a CR may be the last of them
                 kept = kept or bytes(self._buffer)
                 self._buffer.clear()
-                self._searched = 0
-            chunk = self._receive(min(SLICE_SECONDS, deadline - monotonic()))
+                self._searched = self._early_bytes = 0
+            chunk = self._receive(min(self._limits.slice_seconds, deadline - monotonic()))
             if chunk is not None:
                 self._buffer += chunk
-            elif monotonic() >= deadline:
+                if b"\n" in chunk:
+                    continue
+            # A client that goes on sending and never ends its line is waited for no longer than one that is silent.
+            if monotonic() >= deadline:
                 metrics.LIMITS.labels("idle").inc()
                 raise Refused(replies.IDLE_TIMEOUT)
-            elif self._stopping():
-                raise Refused(replies.SHUTTING_DOWN)
+            if chunk is None:
+                self._limits.check_silence()
+            self._limits.check_time(logged_in=logged_in, between_messages=False)
         return kept + line
-
-    def _say_if_time_is_up(self, between_messages: bool) -> None:
-        """Hang up after a reply and before the next command; in answer to one, a pooled client loses that message."""
-        if not between_messages:
-            return
-        if self._stopping():
-            raise Refused(replies.SHUTTING_DOWN)
-        if monotonic() - self._began > self._settings.session_timeout_seconds:
-            metrics.LIMITS.labels("session").inc()
-            raise Refused(replies.SESSION_TIMEOUT)
 
     def read_data(self, hold: Hold) -> bytes:
         """Message data up to CRLF.CRLF, with dots unstuffed (RFC 5321 §4.5.2) and bare LF made CRLF.
@@ -126,6 +131,7 @@ class Wire:
             ConnectionLost
         """
         self.flush()
+        self.is_reaction = not self._early_bytes
         self._buffer[:0] = b"\r\n"  # so that a message of no lines ends like any other
         limit, searched = self._settings.max_message_bytes, 0
         patience, rate = self._settings.data_timeout_seconds, self._settings.data_min_bytes_per_second
@@ -149,6 +155,7 @@ class Wire:
                 refusal = hold.refusal
         data = unstuffed(bytes(memoryview(self._buffer)[2 : end + 2]))
         del self._buffer[: end + len(END_OF_DATA)]
+        self._early_bytes = 0 if self.is_reaction else len(self._buffer)
         if not refusal and len(data) > limit:
             refusal = replies.MESSAGE_TOO_BIG.filled(limit=limit)
         if refusal:
@@ -185,14 +192,19 @@ class Wire:
         """Whether the client has sent more than has been read; after STARTTLS it must not have."""
         return bool(self._buffer)
 
-    def client_has_gone(self) -> bool:
-        """Whether the client has hung up while its message was being submitted (RFC 1047)."""
+    def read_ahead(self) -> bool:
+        """Read what has come already, so that it is not taken for a reaction to the reply that is sent next.
+
+        Returns:
+            Whether the client is still there. RFC 1047: it may have hung up while its message was being submitted.
+        """
+        chunk: bytes | None = None
         try:
-            chunk = self._stream.receive_now(RECEIVE_BYTES)
+            while len(self._buffer) < MAX_READ_AHEAD_BYTES and (chunk := self._stream.receive_now(RECEIVE_BYTES)):
+                self._buffer += chunk
         except OSError:
-            return True
-        self._buffer += chunk or b""
-        return chunk == b""
+            return False
+        return chunk != b""
 
     # --- TLS
 

@@ -69,10 +69,11 @@ class GatewayApart:
         account = Account(1, Credentials("user", "x"))
         submission = Submission("<the gateway's id>", "session", account, envelope, raw)
         try:
-            reply = self.gateway.submit(submission)
+            receipt = self.gateway.submit(submission)
+            receipt.confirm()  # so that it takes the next one for another message
+            reply = receipt.reply
         except Refused as refusal:
             reply = refusal.reply
-        self.gateway.answered(submission, heard=True)  # so that it takes the next one for another message
         return f"{reply.code} {reply.status} {reply.text}", self.delivery.bodies
 
     def __enter__(self) -> "GatewayApart":

@@ -5,7 +5,7 @@
     S: a line from the server; "..." at its end stands for anything, and "250-..." for all but the last line of a 250
     TLS     do the handshake           LOGIN   the way from the greeting to 235        CLOSED   the server hangs up
     WAIT 1.2                           ACCEPTED recipient subject text                 CALLS n  submissions at the API
-    {plain user password} {base64 text} {repeat n text} stand for what they say
+    {plain user password} {base64 text} {repeat n text} {random n} stand for what they say; random ones in hex
 
 An error's session id, at the end of its last line, need not be written.
 """
@@ -14,6 +14,7 @@ import ast
 import base64
 import json
 import re
+import secrets
 import shlex
 import socket
 import ssl
@@ -88,6 +89,8 @@ def expanded(text: str) -> str:
                 return base64.b64encode(" ".join(words).encode()).decode()
             case ["repeat", count, piece]:
                 return piece * int(count)
+            case ["random", count]:
+                return secrets.token_hex(int(count))
         return found[0]
 
     return re.sub(r"\{([a-z0-9]+ [^{}]*)\}", stand_in, text)
@@ -126,7 +129,7 @@ class Player:
             case "C:":
                 self.send(expanded(rest).encode() + b"\r\n")
             case "BYTES":
-                self.send(ast.literal_eval('b"' + rest.encode("ascii").decode().replace('"', '\\"') + '"'))
+                self.send(ast.literal_eval('b"' + expanded(rest).encode("ascii").decode().replace('"', '\\"') + '"'))
             case "S:":
                 self.expect(rest)
             case "TLS":

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import gevent
 
 from smtpgw import replies
-from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
+from smtpgw.envelope import Account, Credentials, Envelope, Peer, Receipt, Submission
 from smtpgw.limits import Room
-from smtpgw.replies import Refused, Reply
+from smtpgw.replies import Refused
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.session import Session
 from smtpgw.settings import Settings
@@ -33,6 +33,7 @@ class Recorder:
     def __init__(self) -> None:
         self.logins: list[Credentials] = []
         self.submissions: list[Submission] = []
+        self.confirmed: list[str] = []  # ids of submissions
 
     def login(self, credentials: Credentials) -> Account:
         self.logins.append(credentials)
@@ -43,13 +44,11 @@ class Recorder:
     def ready(self) -> None:
         return
 
-    def submit(self, submission: Submission) -> Reply:
+    def submit(self, submission: Submission) -> Receipt:
         assert submission.account.credentials == GOOD, "a submission without a login"
         self.submissions.append(submission)
-        return replies.QUEUED.filled(id=submission.id)
-
-    def answered(self, submission: Submission, *, heard: bool) -> None:
-        assert submission is self.submissions[-1]
+        number = submission.id
+        return Receipt(replies.QUEUED.filled(id=number), lambda: self.confirmed.append(number))
 
 
 FOLDER = TemporaryDirectory(prefix="smtpgw-test-")

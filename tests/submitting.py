@@ -43,11 +43,12 @@ class Submitting:
             account = account or self.gateway.login(GOOD)
             envelope = Envelope(reverse_path, list(recipients))
             submission = Submission(f"test.{next(self.numbers)}", "test", account, envelope, raw)
-            reply = self.gateway.submit(submission)
+            receipt = self.gateway.submit(submission)
         except Refused as refusal:
             return refusal.reply
-        self.gateway.answered(submission, heard=heard)
-        return reply
+        if heard:
+            receipt.confirm()
+        return receipt.reply
 
     def __enter__(self) -> Self:
         return self

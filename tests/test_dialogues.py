@@ -8,11 +8,10 @@ from typing import Any
 import gevent
 import pytest
 
-from smtpgw.envelope import Account, Credentials, Peer, Submission
+from smtpgw.envelope import Account, Credentials, Peer, Receipt, Submission
 from smtpgw.gateway import Gateway
 from smtpgw.limits import Room
 from smtpgw.mappings import Mappings
-from smtpgw.replies import Reply
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.session import Session
 from smtpgw.settings import Settings
@@ -40,11 +39,8 @@ class Broken:
     def ready(self) -> None:
         return
 
-    def submit(self, submission: Submission) -> Reply:
+    def submit(self, submission: Submission) -> Receipt:
         raise KeyError("a bug, for the test")
-
-    def answered(self, submission: Submission, *, heard: bool) -> None:
-        raise AssertionError("nothing was accepted")
 
     def close(self) -> None:
         self.gateway.close()

@@ -62,10 +62,21 @@ def test_accepted_is_remembered_and_nothing_else_is() -> None:
     assert once(remembered, of(), accepted()) == accepted()
     assert once(remembered, of(), accepted("bob@example.com")) == "submitted"
     assert once(remembered, of(2), accepted()) == "submitted"
-    remembered.forget(of(), ["ann@example.com"])
+    remembered.forget(of(), [accepted()])
     assert once(remembered, of(), accepted()) == "submitted"
     assert once(remembered, of(), accepted("bob@example.com")) == accepted("bob@example.com")
     assert not remembered.running
+
+
+def test_a_late_confirmation_forgets_its_own_submission_and_no_later_one() -> None:
+    """The client of the second may not have heard, though that of the first has."""
+    remembered = Memory()
+    first, second = Outcome("ann@example.com", "one"), Outcome("ann@example.com", "two")
+    once(remembered, of(), first)
+    remembered.forget(of(), [first])
+    once(remembered, of(), second)
+    remembered.forget(of(), [first])
+    assert once(remembered, of(), accepted()) == second
 
 
 def test_it_lives_for_an_hour() -> None:
@@ -138,7 +149,7 @@ def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
 def test_a_key_is_good_for_one_content_and_for_the_whole_hour() -> None:
     remembered = Memory()
     once(remembered, of(key="k"), accepted())
-    remembered.forget(of(key="k"), ["ann@example.com"])
+    remembered.forget(of(key="k"), [accepted()])
     assert once(remembered, of(key="k"), accepted()) == accepted()
     with pytest.raises(Refused) as refusal:
         once(remembered, of(key="k", content=b"y"), accepted())

@@ -4,6 +4,7 @@ Most of it over `Chunks`, a stream whose client sends given pieces at given time
 the kernel and TLS do is over a pair of real sockets.
 """
 
+import contextlib
 import dataclasses
 import math
 import smtplib
@@ -12,14 +13,14 @@ import ssl
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpgw import replies, wire
+from smtpgw import replies, session_limits, wire
 from smtpgw.limits import Room
 from smtpgw.replies import Refused, Reply
 from smtpgw.sandbox.certificate import write_pair
@@ -76,19 +77,23 @@ class Scene:
         self.clock = Clock()
         timed = [piece if isinstance(piece, tuple) else (0.0, piece) for piece in pieces]
         self.stream = Chunks(self.clock, timed)
-        with pytest.MonkeyPatch.context() as patch:  # the wire notes when it began
-            patch.setattr(wire, "monotonic", self.clock)
+        with self.timed():  # the session's limits note when it began
             self.wire = Wire(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
         self.room = Room(changes.get("max_bytes_in_flight", ROOM_BYTES))
 
-    def line(self, **how: bool) -> bytes:
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(wire, "monotonic", self.clock)
+            patch.setattr(session_limits, "monotonic", self.clock)
+            yield
+
+    def line(self, **how: bool) -> bytes:
+        with self.timed():
             return self.wire.read_line(**how)
 
     def data(self) -> bytes:
-        with pytest.MonkeyPatch.context() as patch, self.room.hold(0) as hold:
-            patch.setattr(wire, "monotonic", self.clock)
+        with self.timed(), self.room.hold(0) as hold:
             return self.wire.read_data(hold)
 
     def refusal(self, read: Callable[[], bytes]) -> Reply:
@@ -163,7 +168,7 @@ def test_idle(pause, line):
 def test_a_session_that_waits_hears_of_the_drain_within_a_slice():
     scene = Scene(stopping=lambda: scene.clock.now > 1100)
     assert scene.refusal(scene.line) is replies.SHUTTING_DOWN
-    assert 1100 < scene.clock.now <= 1100 + wire.SLICE_SECONDS
+    assert 1100 < scene.clock.now <= 1100 + session_limits.MAX_SLICE_SECONDS
 
 
 def test_a_drain_is_told_of_at_once_between_messages_and_a_command_that_has_come_is_still_answered():
@@ -464,7 +469,7 @@ class Line:
 
     def has_gone(self) -> bool:
         gevent.sleep(0.05)  # for the kernel to carry it over
-        return self.wire.client_has_gone()
+        return not self.wire.read_ahead()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
@@ -501,7 +506,7 @@ def test_a_client_whose_connection_was_reset_has_gone(contexts):
         client.close()
         gevent.sleep(0.05)
         found = Wire(Stream(ours), SETTINGS, lambda: False)
-        assert found.client_has_gone()
+        assert not found.read_ahead()
         with pytest.raises(ConnectionLost):
             found.read_line()
         found.close()

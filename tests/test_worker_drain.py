@@ -102,6 +102,19 @@ def test_every_session_hears_of_it_and_is_closed_cleanly(sandbox: Sandbox, tmp_p
     assert '"level":"error"' not in gateway.log.read_text()
 
 
+def test_a_client_that_is_busy_in_a_transaction_hears_of_it_before_it_is_cut(sandbox: Sandbox, tmp_path: Path):
+    with Gateway(sandbox.url, tmp_path, **SHORT_DRAIN) as gateway, Client(gateway, *MAIL) as client:
+        gateway.process.terminate()
+        heard = client.ask(b"NOOP")
+        while heard.startswith("250 "):
+            time.sleep(0.1)
+            heard = client.ask(b"NOOP")
+        assert heard.startswith(RESTARTING)
+        assert client.rest() == []
+        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+    assert [line["cut"] for line in log_lines(gateway.log, what="worker drained")] == [0]
+
+
 def test_a_message_that_comes_early_in_a_drain_is_taken_and_one_that_would_be_cut_is_not(
     sandbox: Sandbox, tmp_path: Path
 ):

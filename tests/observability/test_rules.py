@@ -92,8 +92,9 @@ def test_failures_are_replies_that_are_no_clients_fault():
         "api_rate_limited",  # Cakemail wants one customer to send less
         "share_of_room_taken",  # most of what the worker holds is this client's
         "proxy_only", "proxy_header_missing",  # not by the load balancer
-        "data_timeout", "idle_timeout", "session_timeout",  # slow clients
-        "login_throttled", "not_smtp", "too_many_auth_failures", "too_many_errors", "too_many_recipients",
+        "data_timeout", "idle_timeout", "login_timeout", "session_timeout",  # slow clients
+        "login_throttled", "not_smtp", "too_many_auth_failures", "too_many_commands", "too_many_errors",
+        "too_many_recipients",
         "too_many_sessions_from_address",
         "shutting_down",  # between two messages; the next connection is served by another pod
     }  # fmt: skip
