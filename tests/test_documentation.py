@@ -1,26 +1,75 @@
-"""The README's tables are what the code says; each RFC it names is named where it says."""
+"""The pages of docs/ are what the code says; each RFC of the table is named where it is followed."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.documentation import README, TABLES, between
+from smtpgw import metrics
+from tests.documentation import DOCS, LIMITS, ROOT, TABLES, between, rewritten
+
+STANDARDS = (DOCS / "standards.md").read_text("utf-8")
+# RFC → the modules that follow it, which name it.
+FOLLOWED_IN = {
+    "5321": ("session.py", "grammar.py", "wire.py"),
+    "6409": ("session.py",),
+    "3207": ("session.py",),
+    "4954": ("session.py", "sasl.py"),
+    "4616": ("sasl.py",),
+    "1870": ("grammar.py", "wire.py"),
+    "2920": ("wire.py",),
+    "6152": ("session.py",),
+    "6531": ("replies.py",),
+    "2034": ("replies.py",),
+    "3463": ("replies.py",),
+    "1047": ("memory.py", "session.py"),
+    "3464": ("mime/bounces.py",),
+    "3834": ("notices.py",),
+    "5322": ("mime/fields.py", "mime/addresses.py"),
+    "2045": ("mime/transfer.py", "mime/parameters.py"),
+    "2046": ("mime/parts.py",),
+    "2047": ("mime/words.py",),
+    "2231": ("mime/parameters.py",),
+    "2392": ("mime/inline.py",),
+    "3676": ("mime/flowed.py",),
+    "9110": ("cakemail.py",),
+    "9112": ("http11.py",),
+}
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_what_the_code_says(name: str) -> None:
-    assert between(name, README.read_text()) == TABLES[name](), "run: python -m tests.documentation"
+    path, table = TABLES[name]
+    assert between(name, path.read_text("utf-8")) == table(), "run: make docs"
 
 
-def rfcs() -> list[tuple[str, str]]:
-    rows = re.findall(r"\| RFC (\d+) \| [^|]+ \| ([^|]+) \|", between("rfcs", README.read_text()))
-    return [(number, file) for number, files in rows for file in re.findall(r"`([^`]+)`", files)]
+def test_each_limit_has_a_meaning() -> None:
+    assert [name for name in metrics.LIMIT_NAMES if name not in LIMITS] == []
 
 
-def test_there_is_a_table_of_rfcs() -> None:
-    assert {"5321", "3207", "4954"} <= {number for number, _ in rfcs()}
+def test_only_what_stands_between_the_markers_is_written() -> None:
+    page = "before\n<!-- rows -->\nold\n<!-- /rows -->\nafter\n"
+    assert rewritten("rows", "new", page) == "before\n<!-- rows -->\nnew\n<!-- /rows -->\nafter\n"
+    with pytest.raises(AssertionError, match="markers"):
+        rewritten("rows", "new", "no markers")
 
 
-@pytest.mark.parametrize(("number", "file"), rfcs())
-def test_an_rfc_is_named_where_the_table_says(number: str, file: str) -> None:
-    assert re.search(rf"\b{number}\b", (README.parent / file).read_text())
+def test_the_table_of_rfcs_has_those_that_the_code_follows() -> None:
+    assert re.findall(r"^\| RFC (\d+) \| .+ \|$", STANDARDS, re.MULTILINE) == list(FOLLOWED_IN)
+
+
+@pytest.mark.parametrize(("number", "file"), [(rfc, file) for rfc, files in FOLLOWED_IN.items() for file in files])
+def test_an_rfc_is_named_where_it_is_followed(number: str, file: str) -> None:
+    assert re.search(rf"\b{number}\b", (ROOT / "smtpgw" / file).read_text("utf-8"))
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 180
+
+
+def test_no_page_but_the_architecture_names_modules() -> None:
+    """They move; docs/architecture.md is where they are found."""
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        if page != DOCS / "architecture.md":
+            named = re.findall(r"`smtpgw/\S*`|\]\(\S*smtpgw/\w+\.py\)", page.read_text("utf-8"))
+            assert named == [], Path(page).name

@@ -26,7 +26,7 @@ from smtpgw.mappings import Mappings
 from smtpgw.settings import Settings
 from tests.gateway import PASSWORD, ROOT, SENDER, USERNAME, Gateway
 from tests.line import PATIENCE_SECONDS
-from tests.observability.dashboards import vocabulary
+from tests.log_fields import vocabulary
 from tests.sandbox import Sandbox
 
 EVENTS = {"session", "auth", "message", "limit", "tls", "lifecycle", "error"}
@@ -236,7 +236,7 @@ def test_one_message_id_finds_the_whole_story(sandbox, gateway):
 
 
 def test_a_bug_of_ours_is_in_the_story_too(lines, sandbox, monkeypatch):
-    def broken(raw, inline_images):
+    def broken(raw, inline_images, **options):
         raise RuntimeError("a bug")
 
     gateway = InProcess(settings(CAKEMAIL_API_URL=sandbox.url), Mappings.EMPTY)
@@ -299,7 +299,7 @@ def calls_of_logs() -> dict[str, set[str]]:
     return found
 
 
-def test_the_runbook_has_the_vocabulary(sandbox, gateway):
+def test_the_documentation_has_the_vocabulary(sandbox, gateway):
     """Every field that a line has is in the table, and the table has none that no line has."""
     documented = vocabulary()
     assert documented.keys() == EVENTS

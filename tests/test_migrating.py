@@ -1,25 +1,24 @@
-"""The README's "Coming from …" sections are what the tables of the dialects say."""
+"""The pages docs/migration/<provider>.md are what the tables of the dialects say."""
 
 import dataclasses
 
-import pytest
-
 from smtpgw.dialects import DIALECTS
 from smtpgw.mappings import AccountMap, Mappings
-from tests.migrating import BEGIN, END, README, generated, readme_with
+from tests.migrating import FOLDER, pages
 from tests.relays import MAPS, RELAYS
 
 
-def test_the_readme_says_what_the_tables_say():
-    text = README.read_text("utf-8")
-    assert text == readme_with(generated(), text), "python -m tests.migrating writes it anew"
+def test_the_pages_say_what_the_tables_say():
+    generated = dict(pages())
+    assert {path: path.read_text("utf-8") for path in FOLDER.iterdir()} == generated, "run: make docs"
 
 
-def test_every_dialect_and_every_row_is_in_it():
-    text = generated()
+def test_every_dialect_and_every_row_is_in_them():
+    generated = dict(pages())
     for dialect in DIALECTS:
-        before = "Coming from " if dialect.name in RELAYS else ""
-        assert text.count(f"\n### {before}{dialect.title}\n") == 1
+        text = generated[FOLDER / f"{dialect.name}.md"]
+        assert f"\n# From {dialect.title}\n" in text
+        assert f"[{dialect.title}]({dialect.name}.md)" in generated[FOLDER / "README.md"]
         for row in (*dialect.rows, *dialect.keys):
             assert f"{row.name}` | `{row.example.replace('|', chr(92) + '|')}` |" in text
 
@@ -37,10 +36,3 @@ def test_the_example_of_the_maps_is_one(tmp_path):
     assert found.ses_lists == {"news": 101, "news/weekly": 102}
     assert found.tracking["opens"] is False
     assert found.strip_mandrill_bcc
-
-
-def test_only_what_stands_between_the_markers_is_written():
-    readme = f"before\n{BEGIN}old\n{END}\nafter\n"
-    assert readme_with("new\n", readme) == f"before\n{BEGIN}new\n{END}\nafter\n"
-    with pytest.raises(ValueError, match="markers"):
-        readme_with("new\n", "no markers")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from smtpgw.settings import Settings
-from tests.documentation import capacity_table
+from tests.documentation import capacity_table, write
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "smtpgw"
 
@@ -92,6 +92,11 @@ def readme() -> str:
     return text
 
 
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each file that is written here, and the text that it should have."""
+    yield CHART / "values.schema.json", schema()
+    yield CHART / "README.md", readme()
+
+
 if __name__ == "__main__":
-    (CHART / "values.schema.json").write_text(schema(), "utf-8")
-    (CHART / "README.md").write_text(readme(), "utf-8")
+    write(pages())

@@ -1,9 +1,12 @@
 """The README's table of the load test's options, from the code: python -m tests.loadtest.options writes it."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from _options import add_options
 
+from tests.documentation import write
 from tests.loadtest import LOADTEST
 
 README = LOADTEST / "README.md"
@@ -38,6 +41,11 @@ def split(text: str) -> tuple[str, str, str]:
     return before, found, after
 
 
+def pages() -> Iterator[tuple[Path, str]]:
+    """The README, and the text that it should have."""
+    before, _, after = split(README.read_text("utf-8"))
+    yield README, f"{before}{BEGIN}{table()}{END}{after}"
+
+
 if __name__ == "__main__":
-    before, _, after = split(README.read_text())
-    README.write_text(f"{before}{BEGIN}{table()}{END}{after}")
+    write(pages())

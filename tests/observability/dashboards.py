@@ -9,7 +9,7 @@ from typing import Any
 import promql_parser
 import yaml
 
-from tests.observability.prometheus import CHART, RULES, RUNBOOK
+from tests.observability.prometheus import CHART, RULES
 
 WINDOW = "15s"  # for $__rate_interval, where Prometheus scrapes once a second
 # Hours and minutes of the rules and panels, as the seconds of an incident that is staged.
@@ -93,9 +93,3 @@ def grouped(expression: str) -> set[str]:
     """The labels that an expression keeps or matches by name."""
     lists = re.findall(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)", expression)
     return {label.strip() for labels in lists for label in labels.split(",") if label.strip()}
-
-
-def vocabulary() -> dict[str, set[str]]:
-    """The events and fields of the log, as the runbook has them."""
-    rows = re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \| (.+) \|$", RUNBOOK.read_text("utf-8").partition("## Log lines")[2])
-    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}

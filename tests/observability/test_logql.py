@@ -15,7 +15,8 @@ import pytest
 from smtpgw.sandbox.accounts import DEMO
 from tests.chart.rendering import of_kind, with_changes
 from tests.gateway import SENDER, Gateway
-from tests.observability.dashboards import panels, vocabulary
+from tests.log_fields import vocabulary
+from tests.observability.dashboards import panels
 from tests.observability.prometheus import RUNBOOK
 from tests.sandbox import Sandbox
 
