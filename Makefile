@@ -49,7 +49,7 @@ bench: $(VENV)/installed-tests ## CPU a message, by stage and end to end, beside
 scale: $(VENV)/installed-tests ## CPU a message with ARGS=connections, ARGS=workers, or ARGS=hour, which takes one
 	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
-lint: $(VENV)/installed-lint ## everything that can be found wrong without running it
+lint: $(VENV)/installed-lint $(VENV)/installed-tests ## everything that can be found wrong without running it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -61,15 +61,17 @@ lint: $(VENV)/installed-lint ## everything that can be found wrong without runni
 	$(BIN)/check-jsonschema --check-metaschema helm/smtpgw/values.schema.json
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/python -m tests.docs_check
 
 format: $(VENV)/installed-lint ## rewrite the Python files as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/installed-tests ## write the READMEs' tables anew from the code
+docs: $(VENV)/installed-tests ## write the generated pages and tables of the documentation
 	@$(BIN)/python -m tests.documentation
 	@$(BIN)/python -m tests.migrating
 	@$(BIN)/python -m tests.chart.derived
+	@$(BIN)/python -m tests.loadtest.options
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) .sandbox build .mypy_cache .ruff_cache .pytest_cache .hypothesis
