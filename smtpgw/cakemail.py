@@ -74,7 +74,7 @@ class Busy(ApiError):
 
 
 class OutcomeUnknown(ApiError):
-    """The request was sent and no answer came: it may have been accepted, so it is never sent again by us."""
+    """The request was sent and no answer came. It may have been accepted, so no call that submits is repeated."""
 
 
 @dataclass(frozen=True, slots=True)

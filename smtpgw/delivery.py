@@ -1,7 +1,7 @@
-"""Submits one message to each of its recipients: in parallel, within a budget of time, and each at most once.
+"""Submits one message to each of its recipients: in parallel, and within a budget of time.
 
 What surely was not accepted (no connection, 429, 503 with Retry-After) is tried again while the budget for that lasts.
-A request that was sent and not answered is never sent again: it may have been accepted.
+A request that was sent and not answered is not sent again while the memory knows of it: it may have been accepted.
 """
 
 import math
@@ -32,6 +32,10 @@ from smtpgw.translation import EmailRequest
 
 FIRST_PAUSE_SECONDS = 0.25  # before trying again what named no delay; doubled each time
 LEAST_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
+
+
+class SubmissionUnknown(OutcomeUnknown):
+    """The submission itself was not answered, and not a call that it needs: the message may have been accepted."""
 
 
 class Delivery:
@@ -74,19 +78,25 @@ class Delivery:
 
         if len(recipients) == 1:
             return [once(recipients[0])]
-        return list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(once), recipients))
+        outcomes = list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(once), recipients))
+        if any(outcome.is_deferred for outcome in outcomes):
+            self.memory.await_retry(message, outcomes)
+        return outcomes
 
     def _submit(self, request: EmailRequest, recipient: str, account: Account, deadline: float, last_try: float) -> str:
         """Submit to one recipient, again where that is safe and there is time; Cakemail's uuid."""
         body = request.body_for(recipient)
         pause = FIRST_PAUSE_SECONDS
+
+        def call(token: str) -> str:
+            try:
+                return self.api.submit_email(token, body, request.account_id, self._time_left(deadline))
+            except OutcomeUnknown as problem:
+                raise SubmissionUnknown(str(problem)) from problem
+
         while True:
             try:
-                uuid = self._with_valid_token(
-                    account,
-                    deadline,
-                    lambda token: self.api.submit_email(token, body, request.account_id, self._time_left(deadline)),
-                )
+                uuid = self._with_valid_token(account, deadline, call)
             except ApiError as problem:
                 self.breaker.heard(problem)
                 wanted = delay_before_another_try(problem)
@@ -121,7 +131,7 @@ def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
     except Refused as refusal:
         return Outcome(recipient, reply=refusal.reply)
     except ApiError as problem:
-        return Outcome(recipient, reply=reply_to(problem))
+        return Outcome(recipient, reply=reply_to(problem), is_unknown=isinstance(problem, SubmissionUnknown))
     except Exception:  # noqa: BLE001  our own bug must not lose what was accepted for the other recipients
         bugs.told(what="a recipient could not be submitted")
         return Outcome(recipient, reply=replies.INTERNAL_ERROR)

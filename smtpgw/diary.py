@@ -23,7 +23,7 @@ LIMITS = frozenset(
 FAILURES = frozenset(
     {
         "api_busy", "api_failed", "api_unavailable", "internal_error", "login_unavailable", "no_room_now",
-        "outcome_unknown", "too_many_large_messages", "too_many_sessions",
+        "outcome_unknown", "still_unknown", "too_many_large_messages", "too_many_sessions",
     }
 )  # fmt: skip
 TOLD_ELSEWHERE = frozenset({"login_throttled"})

@@ -39,8 +39,8 @@ REASONS = (
 LIMIT_NAMES = (
     "api_connections", "auth_account", "auth_address", "auth_failures", "auth_turn", "bytes_in_flight",
     "bytes_per_client", "command_bytes", "commands", "data_rate", "descriptors", "errors", "idle", "large_messages",
-    "login",
-    "message_bytes", "proxy_header", "proxy_only", "recipients", "same_message", "session", "sessions",
+    "login", "message_bytes", "proxy_header", "proxy_only", "recipients", "remembered", "same_message", "session",
+    "sessions",
     "sessions_per_address",
 )  # fmt: skip
 DIALECT_NAMES = (

@@ -209,6 +209,11 @@ API_FAILED = Reply(451, "4.3.0", "Cakemail could not take the message now; try a
 API_RATE_LIMITED = Reply(451, "4.7.0", "Cakemail asks to wait {seconds} seconds; try again then")
 API_BUSY = Reply(451, "4.4.5", "Too many messages are waiting for Cakemail; try again later")
 OUTCOME_UNKNOWN = Reply(451, "4.4.2", "Cakemail did not answer in time; try again later")
+STILL_UNKNOWN = Reply(
+    451,
+    "4.4.2",
+    "Cakemail has not said whether it took this message, and may have; it is not submitted again within an hour",
+)
 INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here; try again later")
 
 for _name, _reply in list(globals().items()):

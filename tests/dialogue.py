@@ -6,6 +6,7 @@
     TLS     do the handshake           LOGIN   the way from the greeting to 235        CLOSED   the server hangs up
     WAIT 1.2                           ACCEPTED recipient subject text                 CALLS n  submissions at the API
     {plain user password} {base64 text} {repeat n text} {random n} stand for what they say; random ones in hex
+    {unique} stands for another word in each play of the transcript, but for the same one throughout
 
 An error's session id, at the end of its last line, need not be written.
 """
@@ -108,6 +109,7 @@ class Player:
         self.sandbox = sandbox
         self.bytewise = bytewise
         self.received = b""
+        self.unique = secrets.token_hex(8)  # `{unique}`: other runs with the same server send another message
 
     def __enter__(self) -> "Player":
         return self
@@ -127,7 +129,7 @@ class Player:
         word, _, rest = line.partition(" ")
         match word:
             case "C:":
-                self.send(expanded(rest).encode() + b"\r\n")
+                self.send(expanded(rest.replace("{unique}", self.unique)).encode() + b"\r\n")
             case "BYTES":
                 self.send(ast.literal_eval('b"' + expanded(rest).encode("ascii").decode().replace('"', '\\"') + '"'))
             case "S:":

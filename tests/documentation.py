@@ -39,6 +39,7 @@ LIMITS = {
     "proxy_header": "connections from the load balancer without a PROXY header",
     "proxy_only": "connections that do not come from the load balancer (`SMTPGW_PROXY_CIDRS`)",
     "recipients": "recipients of a message (`SMTPGW_MAX_RECIPIENTS`)",
+    "remembered": "recipients accepted, or of unknown outcome, that were forgotten early: a retry may double them",
     "same_message": "the same message came again and the first one was not answered in time",
     "session": "age of a session (`SMTPGW_SESSION_TIMEOUT_SECONDS`)",
     "sessions": "sessions of a worker (`SMTPGW_MAX_SESSIONS`)",

@@ -45,7 +45,7 @@ class Api(RawApi):
         self.under_way = self.most_under_way = 0
         self.answers[EMAILS] = self.take
 
-    def take(self, request: Request) -> bytes:
+    def take(self, request: Request) -> bytes | None:
         recipient = json.loads(request.body)["email"]
         self.asked.append((recipient, time.monotonic()))
         self.under_way += 1
@@ -55,7 +55,7 @@ class Api(RawApi):
         finally:
             self.under_way -= 1
         if self.queue.get(recipient):
-            return self.queue[recipient].pop(0)
+            return self.queue[recipient].pop(0) or None
         self.got.append(recipient)
         return http(QUEUED, 201)
 
@@ -431,7 +431,9 @@ def test_a_session_that_is_killed_leaves_its_message_remembered_and_nobody_waiti
         nothing_left(made)
 
 
-def test_one_that_is_killed_in_its_only_call_leaves_nothing_behind(api: Api, gw: Submitting) -> None:
+def test_one_that_is_killed_in_its_only_call_leaves_nothing_behind_but_an_unknown_outcome(
+    api: Api, gw: Submitting
+) -> None:
     api.slow = {ANN: 5}
     killed = gevent.spawn(gw.send, [ANN], message("only"))
     while not api.asked:
@@ -439,7 +441,37 @@ def test_one_that_is_killed_in_its_only_call_leaves_nothing_behind(api: Api, gw:
     killed.kill()
     nothing_left(gw)
     api.slow = {}
-    assert gw.send([ANN], message("only")).code == 250
+    assert gw.send([ANN], message("only")) == replies.STILL_UNKNOWN
+    assert gw.send([ANN], message("another")).code == 250
+
+
+def test_an_unknown_outcome_is_not_submitted_again_until_its_hour_is_over(api: Api, gw: Submitting) -> None:
+    """The accepted recipients never are."""
+    now = [0.0]
+    gw.gateway.memory.__init__(lambda: now[0])  # type: ignore[misc]
+    raw = message("hour")
+    api.queue[BOB] = [b""] * 2  # the connection ends without an answer
+    assert gw.send([ANN, BOB, CAT], raw) == replies.OUTCOME_UNKNOWN
+    for now[0] in range(0, 3600, 300):
+        assert gw.send([ANN, BOB, CAT], raw) == replies.STILL_UNKNOWN
+    now[0] = 3601
+    assert gw.send([ANN, BOB, CAT], raw) == replies.OUTCOME_UNKNOWN, "once more"
+    now[0] += 3599
+    assert gw.send([ANN, BOB, CAT], raw) == replies.STILL_UNKNOWN
+    now[0] += 2
+    assert gw.send([ANN, BOB, CAT], raw).code == 250
+    assert api.times == Counter({ANN: 1, BOB: 3, CAT: 1})
+
+
+@pytest.mark.parametrize("path", ["/token", "/brands/default/senders", "/lists"])
+def test_a_look_up_that_is_not_answered_is_no_unknown_outcome(api: Api, gw: Submitting, path: str) -> None:
+    account = gw.gateway.login(GOOD)
+    gw.gateway.accounts.logins.clear()
+    api.answers[path] = lambda request: None
+    raw = message("look-up")
+    assert gw.send([ANN], raw, account=account).is_temporary
+    del api.answers[path]
+    assert gw.send([ANN], raw, account=account).code == 250
 
 
 @pytest.mark.parametrize("accept", [True, False])

@@ -1,5 +1,6 @@
 """What clients hear while Cakemail's API fails, and that no failure outlives its cause."""
 
+import secrets
 import smtplib
 import threading
 import time
@@ -60,12 +61,12 @@ def impatient(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory)
 
 
 def reply_to(gateway: Gateway, recipients: list[str] | str = "ann@example.com") -> tuple[int, bytes]:
-    """The code and enhanced code that a message is answered with."""
+    """The code and enhanced code that a message is answered with, each another one: no retry."""
     with gateway.client() as client:
         client.mail(SENDER)
         for recipient in [recipients] if isinstance(recipients, str) else recipients:
             client.rcpt(recipient)
-        code, text = client.data(MESSAGE)
+        code, text = client.data(f"Message-ID: <{secrets.token_hex(8)}@client.example>\r\n{MESSAGE}")
     return code, text[:5]
 
 

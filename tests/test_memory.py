@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from smtpgw import memory, replies
+from smtpgw import memory, metrics, replies
 from smtpgw.memory import Identity, Memory, Outcome, identity
 from smtpgw.replies import Refused
 
@@ -54,7 +54,7 @@ def test_a_key_is_all_that_counts_where_there_is_one() -> None:
     assert of(key="k").digest == of(key="k", content=b"y").digest != of(key="l").digest
 
 
-def test_accepted_is_remembered_and_nothing_else_is() -> None:
+def test_accepted_is_remembered_and_no_refusal_is() -> None:
     remembered = Memory()
     for reply in (replies.API_FAILED, replies.REFUSED_BY_API):
         assert once(remembered, of(), Outcome("ann@example.com", reply=reply)) == "submitted"
@@ -83,19 +83,76 @@ def test_it_lives_for_an_hour() -> None:
     now = [0.0]
     remembered = Memory(lambda: now[0])
     once(remembered, of(), accepted())
-    now[0] = 3599
-    assert once(remembered, of(), accepted()) == accepted()
+    for now[0] in (1800, 3599):
+        assert once(remembered, of(), accepted()) == accepted()
     now[0] = 3601
-    assert once(remembered, of(), accepted()) == "submitted"
+    assert once(remembered, of(), accepted()) == "submitted", "one that nobody confirms is no reason to send none again"
+
+
+UNKNOWN = Outcome("ann@example.com", reply=replies.OUTCOME_UNKNOWN, is_unknown=True)
+STILL = Outcome("ann@example.com", reply=replies.STILL_UNKNOWN, is_unknown=True)
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+def test_an_unknown_outcome_is_remembered_for_an_hour_from_the_submission(key: str) -> None:
+    now = [0.0]
+    remembered = Memory(lambda: now[0])
+    assert once(remembered, of(key=key), UNKNOWN) == "submitted"
+    for now[0] in (0, 1800, 3599):
+        assert once(remembered, of(key=key), accepted()) == STILL
+        remembered.forget(of(key=key), [STILL])  # nobody has heard that it is accepted
+    now[0] = 3601
+    assert once(remembered, of(key=key), accepted()) == "submitted"
+    assert once(remembered, of(key=key), accepted()) == accepted()
+
+
+@pytest.mark.parametrize("interval", [300, 1799, 3601, 7100])
+def test_the_accepted_recipients_of_a_message_outlive_the_unknown_ones(interval: int) -> None:
+    """However often its client comes again; one whose call is never answered is unknown hour after hour."""
+    now = [0.0]
+    remembered = Memory(lambda: now[0])
+    bob = Outcome("bob@example.com", reply=replies.OUTCOME_UNKNOWN, is_unknown=True)
+    submitted = 0
+    for now[0] in range(0, 10 * 3600, interval):
+        found = [once(remembered, of(), accepted()), once(remembered, of(), bob)]
+        submitted += found[1] == "submitted"
+        assert found[0] == (accepted() if now[0] else "submitted")
+        remembered.await_retry(of(), [accepted(), bob])
+    assert 5 <= submitted <= 10
+
+
+def test_another_message_is_not_unknown() -> None:
+    remembered = Memory()
+    once(remembered, of(key="k"), UNKNOWN)
+    once(remembered, of(), UNKNOWN)
+    for other in (of(2), of(message_id="<c@d>"), of(content=b"y"), of(key="l")):
+        assert once(remembered, other, accepted()) == "submitted"
+    with pytest.raises(Refused) as refusal:
+        once(remembered, of(key="k", content=b"y"), accepted())
+    assert refusal.value.reply == replies.KEY_REUSED
+
+
+def test_a_notice_is_better_doubled_than_lost() -> None:
+    remembered = Memory()
+    once(remembered, of().of_notice(), UNKNOWN)
+    assert once(remembered, of().of_notice(), accepted()) == "submitted"
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MOST_RECIPIENTS", 100)
+    monkeypatch.setattr(memory, "MAX_UNKNOWN", 50)
+    forgotten = metrics.LIMITS.labels("remembered")._value.get()
     remembered = Memory()
     for n in range(1000):
         once(remembered, of(message_id=f"<{n}@b>"), accepted())
     assert len(remembered.kept) == 100
+    assert metrics.LIMITS.labels("remembered")._value.get() - forgotten == 900
     assert once(remembered, of(message_id="<999@b>"), accepted()) == accepted()
+    for n in range(1000, 2000):
+        once(remembered, of(message_id=f"<{n}@b>"), UNKNOWN)
+    assert len(remembered.unknown) == 50
+    assert once(remembered, of(message_id="<1999@b>"), accepted()) == STILL
+    assert once(remembered, of(message_id="<999@b>"), accepted()) == accepted(), "an API that hangs pushes out no other"
     assert once(remembered, of(message_id="<0@b>"), accepted()) == "submitted"
 
 
@@ -139,14 +196,15 @@ def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
     second = gevent.spawn(once, remembered, of(), accepted())
     gevent.sleep(0)
     killed.kill()
-    assert second.get(5) == Outcome("ann@example.com", reply=replies.OUTCOME_UNKNOWN)
+    assert second.get(5) == UNKNOWN
+    assert once(remembered, of(), accepted()) == STILL, "its call may have been sent"
     with pytest.raises(KeyError):
-        remembered.once(of(), "ann@example.com", lambda: {}["a bug"], time.monotonic() + 5)
-    assert once(remembered, of(), accepted()) == "submitted"
+        remembered.once(of(), "bob@example.com", lambda: {}["a bug"], time.monotonic() + 5)
+    assert once(remembered, of(), accepted("bob@example.com")) == "submitted"
     assert not remembered.running
 
 
-def test_a_key_is_good_for_one_content_and_for_the_whole_hour() -> None:
+def test_a_key_is_good_for_one_content_and_for_the_whole_time() -> None:
     remembered = Memory()
     once(remembered, of(key="k"), accepted())
     remembered.forget(of(key="k"), [accepted()])

@@ -283,6 +283,42 @@ def test_the_same_text_to_others_waits_for_nobody(sandbox: Sandbox, gateway: Gat
     assert sandbox.calls()["POST /v2/emails"]["most_under_way"] > 5
 
 
+# --- Unknown outcomes: submitted, and not answered
+
+
+@pytest.mark.parametrize("key", ["", "Resend-Idempotency-Key: unknown/{}\r\n"], ids=["no key", "a key"])
+@pytest.mark.parametrize("is_accepted", [True, False], ids=["accepted", "lost"])
+def test_a_submission_that_was_not_answered_is_not_submitted_again(
+    sandbox: Sandbox, gateway: Gateway, is_accepted: bool, key: str
+) -> None:
+    sandbox.fault(endpoint=EMAILS, kind="reset_after" if is_accepted else "reset_before", email=BOB, times=1)
+    data = message(f"unknown-{is_accepted}", headers=key.format(is_accepted))
+    code, text = send(gateway, [ANN, BOB, CAT], data)
+    assert (code, text[:42]) == (451, "4.4.2 Cakemail did not answer in time; try")
+    before = accepted(sandbox)
+    assert before == sorted([ANN, CAT, *[BOB] * is_accepted])
+    for recipients in ([ANN, BOB, CAT], [BOB], [CAT, BOB]):
+        code, text = send(gateway, recipients, data)
+        assert (code, text[:54]) == (451, "4.4.2 Cakemail has not said whether it took this messa")
+    assert accepted(sandbox) == before
+    assert submissions(sandbox) == 3
+    assert send(gateway, [ANN, CAT], data)[0] == 250, "accepted, and known to be"
+    assert submissions(sandbox) == 3
+
+
+def test_a_token_that_was_not_answered_is_no_unknown_outcome(sandbox: Sandbox, gateway: Gateway) -> None:
+    """Nothing was submitted, so the retry is."""
+    data = message("unanswered-token")
+    with gateway.client() as client:
+        assert submit(client, [ANN], message("before"))[0] == 250
+        sandbox.revoke_tokens(account_id=DEMO.id)
+        sandbox.fault(endpoint="/token", kind="reset_before")
+        assert submit(client, [BOB], data)[0] == 451
+        sandbox.clear_faults()
+        assert submit(client, [BOB], data)[0] == 250
+    assert accepted(sandbox) == [ANN, BOB]
+
+
 # --- Idempotency keys: Resend's header and Brevo's
 
 
