@@ -22,19 +22,30 @@ import orjson
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 from smtpgw import masking
+from smtpgw.log_bounds import MAX_LINE_BYTES, shortened, shortened_text
 from smtpgw.outlet import Outlet
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+MAX_CONSOLE_CHARACTERS = 4000  # of at most four octets
 FLUSH_SECONDS = 2.0  # at the end of a process, for a reader that is slow
 
 
 def json_line(fields: Mapping[str, object]) -> bytes:
-    """An event as one line of JSON."""
+    """An event as one line of JSON, of at most MAX_LINE_BYTES octets."""
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # half of a surrogate pair, of octets that are no UTF-8
-        said = {**fields, "time": f"{datetime.now(UTC):%FT%T.%f+00:00}"}
-        return json.dumps(said, default=str, separators=(",", ":")).encode() + b"\n"
+        line = orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        line = lenient_json_line(fields)
+    return line if len(line) <= MAX_LINE_BYTES else shortened(fields)
+
+
+def lenient_json_line(fields: Mapping[str, object]) -> bytes:
+    """What orjson does not take: half of a surrogate pair, of octets that are no UTF-8, which JSON can escape."""
+    said = {**fields, "time": f"{datetime.now(UTC):%FT%T.%f+00:00}"}
+    try:
+        return json.dumps(said, default=str, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    except Exception:  # noqa: BLE001  a line must be written, whatever an object in it does
+        return shortened(fields)
 
 
 def console_line(fields: Mapping[str, object]) -> bytes:
@@ -44,7 +55,10 @@ def console_line(fields: Mapping[str, object]) -> bytes:
     line = f"{time.strftime('%H:%M:%S')} {fields['event']:<9} {said}\n"
     if "trace" in fields:
         line += f"{fields['trace']}\n"
-    return line.encode("utf-8", "replace")
+    octets = line.encode("utf-8", "replace")
+    if len(octets) > MAX_LINE_BYTES:
+        octets = shortened_text(line.rstrip(), MAX_CONSOLE_CHARACTERS).encode("utf-8", "replace") + b"\n"
+    return octets
 
 
 class Log:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Of a message that could not be parsed: support looks for it by what the client's log says.
 MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE | re.MULTILINE)
 
+MAX_RESULTS_IN_ORDER = 50  # a line has room for so many; see log_bounds
+
 
 class Story:
     """Gathered while a message makes its way, which is the block that it is the context of; told once, after its end.
@@ -147,7 +149,7 @@ class Story:
                 "bytes": self.octets,
                 "ms": int(self.duration * 10_000) / 10,  # round() costs five times that
                 "stages": {name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
-                "results": [told(outcome) for outcome in self.outcomes],
+                "results": [told(outcome) for outcome in in_order(self.outcomes)],
                 **self.fields,
             }
         )
@@ -229,6 +231,13 @@ def result_of(reply: Reply, results: Sequence[str]) -> str:
     if not results:
         return "discarded"
     return "partial" if "refused" in results else "accepted"
+
+
+def in_order(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """The outcomes as the log has them: of many, of which it may omit the last, those that were not accepted first."""
+    if len(outcomes) <= MAX_RESULTS_IN_ORDER:
+        return outcomes
+    return sorted(outcomes, key=lambda outcome: outcome.is_accepted)
 
 
 def told(outcome: Outcome) -> dict[str, str]:
