@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smtpgw import diary, logs, replies
@@ -86,7 +86,8 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(texts, values, max_size=60), st.integers(1, 500))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.dictionaries(texts, values, max_size=45), st.integers(1, 500))
 def test_any_fields_make_one_line_of_json(fields: dict[str, Any], times: int):
     fields = {name: value * times if isinstance(value, list) else value for name, value in fields.items()}
     given_first = {"time": datetime.now(UTC), "level": "error", "event": "error"}
