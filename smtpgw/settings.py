@@ -103,7 +103,10 @@ class Settings:
         "SMTPGW_MAX_COMMANDS_BEFORE_LOGIN", "50", whole(10, 10_000), "commands of a session without login; then 421"
     )
     throttle_failures: int = setting(
-        "SMTPGW_THROTTLE_FAILURES", "20", whole(1, 10_000), "failed logins a client (IPv6: /64); at that many 454 4.7.0"
+        "SMTPGW_THROTTLE_FAILURES",
+        "20",
+        whole(1, 10_000),
+        "failed logins a client (IPv6: /64); after them its logins are checked one by one, others 454 4.7.0",
     )
     throttle_seconds: int = setting("SMTPGW_THROTTLE_SECONDS", "900", whole(1, 86_400), "the time in which they count")
     throttle_delay_seconds: float = setting(

@@ -1,19 +1,25 @@
-"""Slows who guesses passwords, then refuses them for a while; and nobody for what others try elsewhere.
+"""Rate limiter for guessed passwords that locks nobody out.
 
 What is counted is guesses: logins that failed, with credentials that the address has not tried lately. The same wrong
 password again is an app with an old one, which must not shut out its neighbours; it is answered from memory for a
 while, so that it costs no call of the API.
 
-An address with too many guesses is refused, 454, until the time that counts is over; each one before has to wait
-longer for its answer. An account that is guessed at from many addresses is refused to none of them, since its owner
-may be at any: it slows those from which nobody has logged in to it. Credentials that were accepted lately are no
-guess: they pass at once, whatever their address has done.
+Each guess of an address waits longer for its answer. An address with too many is not refused, since it may be the exit
+of a whole company or cloud: its logins are admitted to the API one at a time, with a few seconds between them, so that
+guessing stays slow and a right password gets through. Logins wait for that in turn for a moment, then hear 454. A user
+name that this address has guessed at is admitted more rarely still, so that whoever guesses at one account takes no
+turns from its neighbours; one that has logged in from this address lately has turns of its own.
+
+An account that is guessed at from many addresses is refused to none of them, since its owner may be at any: it slows
+those from which nobody has logged in to it. Credentials that were accepted lately are no guess: they pass at once,
+whatever their address has done.
 
 Credentials are compared by looking up their digest, made with a key of this process: how long that takes says
 nothing of them, and no password is kept.
 """
 
 import hashlib
+import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,10 +44,15 @@ from smtpgw.settings import Settings
 FIRST_DELAY_SECONDS = 0.1  # after an address's first guess; doubled with each, up to a setting
 ACCEPTED_SECONDS = 86_400  # for so long are accepted credentials no guess, and their address known to their account
 RECHECK_SECONDS = 30.0  # a wrong password may have become right; the API is asked again after this
+# Of an address with too many guesses: one login in so many seconds is admitted, and one of a user name that it has
+# guessed at.
+ADMITTED_SECONDS = 3
+ADMITTED_NAME_SECONDS = 30
 MOST_REMEMBERED = 20_000  # credentials accepted, and as many refused, a process
 STORAGE_TIMEOUT_SECONDS = 1.0
 STORAGE_AWAY_SECONDS = 30.0  # a shared storage that failed is left alone for so long
-ADDRESS, ACCOUNT, KNOWN = "address", "account", "known"  # what is counted in the storage
+# What is counted in the storage.
+ADDRESS, ACCOUNT, KNOWN, NAME, TURN, NAME_TURN = "address", "account", "known", "name", "turn", "name_turn"
 
 T = TypeVar("T")
 
@@ -55,8 +66,9 @@ class Counts:
         self.clock = clock
         self.away_until = 0.0
 
-    def add(self, item: RateLimitItemPerSecond, *key: str) -> None:
-        self._ask(lambda limiter: limiter.hit(item, *key))
+    def add(self, item: RateLimitItemPerSecond, *key: str) -> bool:
+        """Count once more; whether that was within the limit."""
+        return self._ask(lambda limiter: limiter.hit(item, *key))
 
     def look(self, item: RateLimitItemPerSecond, *key: str) -> WindowStats:
         return self._ask(lambda limiter: limiter.get_window_stats(item, *key))
@@ -94,27 +106,31 @@ class Throttle:
         # At one account, and more than one address can make: so it is guessed at from elsewhere, too.
         self.siege = RateLimitItemPerSecond(2 * settings.throttle_failures, settings.throttle_seconds)
         self.success = RateLimitItemPerSecond(1, ACCEPTED_SECONDS)
+        self.guessed_at = RateLimitItemPerSecond(1, settings.throttle_seconds)
+        self.turn = RateLimitItemPerSecond(1, ADMITTED_SECONDS)
+        self.name_turn = RateLimitItemPerSecond(1, ADMITTED_NAME_SECONDS)
         self.key = secrets.token_bytes(32)
         self.accepted: TTLCache[bytes, bool] = TTLCache(MOST_REMEMBERED, ACCEPTED_SECONDS, clock)
         self.refused: TTLCache[tuple[str, bytes], tuple[Reply, float]] = TTLCache(
             MOST_REMEMBERED, settings.throttle_seconds, clock
         )
-        # Of the addresses that wait for the API now: an entry goes when nobody uses it any more.
+        # Of the addresses, and their user names, that wait now: an entry goes when nobody uses it any more.
         self.turns: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()
+        self.lines: WeakValueDictionary[tuple[str, ...], BoundedSemaphore] = WeakValueDictionary()
 
     def login(self, address: str, credentials: Credentials, login: Callable[[Credentials], Account]) -> Account:
-        """Log in by `login`, unless the client at this address has guessed too often; a failure takes its time.
+        """Log in by `login`; a failure takes its time, and so does any login where there were too many guesses.
 
         Raises:
-            Refused: 454 after too many guesses, or what `login` raises.
+            Refused: 454 where the turn of this login has not come, or what `login` raises.
         """
         if is_in(address, self.settings.trusted_cidrs):
             return login(credentials)
-        place = place_of(address)
+        place, began = place_of(address), self.clock()
         try:
             return self._login(place, address, credentials, login)
         except Refused:
-            self.sleep(self._delay_seconds(place))
+            self.sleep(max(0.0, self._delay_seconds(place) - (self.clock() - began)))
             raise
 
     def _login(
@@ -124,10 +140,15 @@ class Throttle:
         if digest in self.accepted:
             return self._try(place, digest, credentials, login)
         self._slow_if_attacked(place, address, credentials)
+        self._answer_from_memory(place, digest)
         with self._turn(place):
-            self._refuse_if_too_many(place, address)
-            self._answer_from_memory(place, digest)
-            account = self._try(place, digest, credentials, login)
+            is_free = bool(self.counts.look(self.guesses, ADDRESS, place).remaining)
+            if is_free:
+                self._answer_from_memory(place, digest)  # others may have tried the same meanwhile
+                account = self._try(place, digest, credentials, login)
+        if not is_free:
+            with self._admitted(place, address, credentials, digest):
+                account = self._try(place, digest, credentials, login)
         self.accepted[digest] = True
         self.refused.pop((place, digest), None)
         self.counts.add(self.success, KNOWN, name_of(credentials), place)
@@ -148,6 +169,8 @@ class Throttle:
         if (place, digest) not in self.refused:
             self.counts.add(self.guesses, ADDRESS, place)
             self.counts.add(self.siege, ACCOUNT, name_of(credentials))
+            self.counts.add(self.guessed_at, NAME, place, name_of(credentials))
+            self.counts.add(self.name_turn, NAME_TURN, place, name_of(credentials))
         self.refused[place, digest] = reply, self.clock()
 
     @contextmanager
@@ -166,14 +189,56 @@ class Throttle:
         finally:
             turn.release()
 
-    def _refuse_if_too_many(self, place: str, address: str) -> None:
-        stats = self.counts.look(self.guesses, ADDRESS, place)
-        if stats.remaining:
-            return
+    @contextmanager
+    def _admitted(self, place: str, address: str, credentials: Credentials, digest: bytes) -> Iterator[None]:
+        """Wait until a login of an address with too many guesses may go on; first those of one user name in turn.
+
+        Raises:
+            Refused: 454 when that takes too long.
+        """
+        deadline = self.clock() + self.settings.throttle_delay_seconds
+        name = name_of(credentials)
+        own_line = self.lines.setdefault((place, name), BoundedSemaphore(1))
+        with self._in_line(own_line, deadline, address):
+            if digest not in self.accepted:  # by one that was before us in the line
+                self._answer_from_memory(place, digest)
+                is_guessed_at = not self.counts.look(self.guessed_at, NAME, place, name).remaining
+                if is_guessed_at and not self.counts.look(self.name_turn, NAME_TURN, place, name).remaining:
+                    raise self._too_many(address, self.counts.look(self.name_turn, NAME_TURN, place, name))
+                is_known = not self.counts.look(self.success, KNOWN, name, place).remaining
+                key = (place, name) if is_known else (place,)
+                with self._in_line(self.lines.setdefault(("", *key), BoundedSemaphore(1)), deadline, address):
+                    self._await_turn(key, deadline, address)
+                if is_guessed_at:
+                    self.counts.add(self.name_turn, NAME_TURN, place, name)
+            yield
+
+    @contextmanager
+    def _in_line(self, line: BoundedSemaphore, deadline: float, address: str) -> Iterator[None]:
+        if not line.acquire(timeout=max(0.0, deadline - self.clock())):
+            raise self._too_many(address, None)
+        try:
+            yield
+        finally:
+            line.release()
+
+    def _await_turn(self, key: tuple[str, ...], deadline: float, address: str) -> None:
+        left = deadline - self.clock()
+        while not self.counts.add(self.turn, TURN, *key):
+            stats = self.counts.look(self.turn, TURN, *key)
+            wait = max(0.05, stats.reset_time - time())
+            if wait > left:
+                raise self._too_many(address, stats)
+            self.sleep(wait)
+            left -= wait
+
+    def _too_many(self, address: str, stats: WindowStats | None) -> Refused:
+        """The refusal of a login whose turn has not come; `stats` know when it would."""
         metrics.LIMITS.labels("auth_address").inc()
-        reply = replies.LOGIN_THROTTLED.filled(seconds=max(1, round(stats.reset_time - time())))
+        seconds = max(1, math.ceil(stats.reset_time - time())) if stats else ADMITTED_SECONDS
+        reply = replies.LOGIN_THROTTLED.filled(seconds=seconds)
         logs.limit(client=address, reply=reply.text)
-        raise Refused(reply)
+        return Refused(reply)
 
     def _answer_from_memory(self, place: str, digest: bytes) -> None:
         reply, checked_at = self.refused.get((place, digest), (None, 0.0))

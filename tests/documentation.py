@@ -22,7 +22,7 @@ MAX_LABEL_VALUES = 30  # of a label; beyond that the values are a page of their 
 LIMITS = {
     "api_connections": "calls to the API at a time (`SMTPGW_API_CONNECTIONS`), after `SMTPGW_API_WAIT_SECONDS`",
     "auth_account": "logins to an account that is guessed at from elsewhere were delayed",
-    "auth_address": "failed logins of a client address (`SMTPGW_THROTTLE_FAILURES`)",
+    "auth_address": "logins refused since their address had too many failed ones (`SMTPGW_THROTTLE_FAILURES`)",
     "auth_failures": "failed logins of a session (`SMTPGW_MAX_AUTH_FAILURES`)",
     "auth_turn": "failed logins of an address that wait for their turn",
     "bytes_in_flight": "octets of messages a worker holds (`SMTPGW_MAX_BYTES_IN_FLIGHT`)",
