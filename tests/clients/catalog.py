@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
+UNPACKED = Path(__file__).parent.parent.parent / "build" / "clients"  # Debian's packages that are not to be installed
+NULLMAILER = UNPACKED / "usr/lib/nullmailer/smtp"
 JAKARTA_MAIL = "/usr/share/java/jakarta-mail.jar"
 
 
@@ -75,6 +77,13 @@ CLIENTS = [
         package="Debian's s-nail",
         refusal="s-nail: SMTP server: 535 5.7.8",
         makes_html=False,
+    ),
+    Client(
+        name="nullmailer",
+        run=f"sh {{programs}}/nullmailer.sh {NULLMAILER}",
+        needs=(str(NULLMAILER),),
+        package="Debian's nullmailer: see install.sh",
+        refusal="535 5.7.8",
     ),
     Client(
         name="nodemailer",

@@ -17,6 +17,7 @@ import pytest
 
 from tests.clients import mail
 from tests.clients.catalog import CLIENTS, PROGRAMS, Client
+from tests.clients.exim import Exim
 from tests.clients.postfix import Postfix
 from tests.gateway import PASSWORD, USERNAME, Gateway
 from tests.sandbox import Sandbox
@@ -142,14 +143,14 @@ def test_mail_arrives_through_a_postfix(postfix, sandbox):
     assert_mail_arrived(sandbox)
 
 
+def refuse_recipient(sandbox: Sandbox) -> None:
+    detail = [{"msg": "no such user", "loc": ["body", "email"]}]
+    sandbox.fault(endpoint="/v2/emails", email=TO, status=422, body={"detail": detail})
+
+
 def test_the_bounce_of_a_postfix_reaches_the_sender(postfix, sandbox):
     """The API refuses the recipient, the gateway answers 550, and Postfix's bounce comes back by the gateway."""
-    sandbox.fault(
-        endpoint="/v2/emails",
-        email=TO,
-        status=422,
-        body={"detail": [{"msg": "no such user", "loc": ["body", "email"]}]},
-    )
+    refuse_recipient(sandbox)
     with smtplib.SMTP(postfix.host, postfix.port) as smtp:
         smtp.sendmail(mail.FROM, [TO], mail.message(TO, BCC).as_bytes())
     postfix.wait_until_empty(seconds=15)
@@ -159,6 +160,31 @@ def test_the_bounce_of_a_postfix_reaches_the_sender(postfix, sandbox):
     assert email["content"]["subject"] == "Undelivered Mail Returned to Sender"
     assert "550 5.1.3 no such user" in email["content"]["text"]
     assert "attachment" not in email
+
+
+@pytest.fixture
+def exim(gateway):
+    Exim.skip_unless_installed()
+    with Exim(relay_port=gateway.port, ca=gateway.cert, user=USERNAME, password=PASSWORD) as exim:
+        yield exim
+
+
+def test_mail_arrives_through_an_exim(exim, sandbox):
+    exim.send(mail.FROM, [TO, BCC], mail.message(TO, BCC).as_bytes())
+    assert len(sandbox.emails()) == 2, exim.log()
+    assert_mail_arrived(sandbox)
+
+
+def test_the_bounce_of_an_exim_reaches_the_sender(exim, sandbox):
+    """With max_rcpt = 1 the other recipient's mail is not affected."""
+    refuse_recipient(sandbox)
+    exim.send(mail.FROM, [TO, BCC], mail.message(TO, BCC).as_bytes())
+    requests = {email["email"]: email["request"] for email in sandbox.emails(status="queued", bodies="true")}
+    assert sorted(requests) == sorted([BCC, mail.FROM]), exim.log()
+    bounce = requests[mail.FROM]
+    assert bounce["content"]["subject"].startswith("Mail delivery failed")
+    assert "550 5.1.3 no such user" in bounce["content"]["text"]
+    assert "attachment" not in bounce
 
 
 def test_smtplib_sends_five_mails_over_one_connection(gateway, sandbox):
