@@ -15,16 +15,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from gevent.lock import BoundedSemaphore
 
 from smtpgw import __version__, metrics, tracing
 from smtpgw.settings import Settings
+from smtpgw.slots import Slots
 from smtpgw.transport import Answer, NotAnswered, NotSent, Transport
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
 MOST_PAGES = 200
+UNVERIFIED = frozenset({"token", "account"})  # endpoints that check credentials
 LEAST_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
 WORDS_MOST = 400  # of Cakemail's explanation, in a reply
 PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
@@ -103,7 +104,7 @@ class Cakemail:
         self.settings = settings
         self.transport = Transport(settings.api_url, settings.api_connections, settings.api_connect_timeout_seconds)
         self.exchange = tracing.exchanges(self.transport.exchange)
-        self.slots = BoundedSemaphore(settings.api_connections)
+        self.slots = Slots(settings.api_connections)
         self.waiting = 0
         metrics.SAMPLED[metrics.API_IN_FLIGHT] = lambda: settings.api_connections - self.slots.counter
         metrics.SAMPLED[metrics.API_WAITING] = lambda: self.waiting
@@ -201,8 +202,10 @@ class Cakemail:
             headers["Authorization"] = f"Bearer {token}"
         target = f"{path}?{urlencode(query)}" if query else path
         seconds = timeout_seconds or self.settings.api_timeout_seconds
-        if not self.slots.acquire(blocking=False):
-            waited = self._wait_for_slot(min(seconds, self.settings.api_wait_seconds))
+        # Calls take turns by account. Those with credentials that may be made up are one owner's, all together.
+        owner = "" if endpoint in UNVERIFIED else token
+        if not self.slots.acquire(owner):
+            waited = self._wait_for_slot(owner, min(seconds, self.settings.api_wait_seconds))
             seconds = max(LEAST_SECONDS, seconds - waited)
         began, status = monotonic(), "unanswered"
         try:
@@ -218,12 +221,12 @@ class Cakemail:
             metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
         return read(answer)
 
-    def _wait_for_slot(self, most_seconds: float) -> float:
+    def _wait_for_slot(self, owner: str, most_seconds: float) -> float:
         """Wait until one of the calls under way has ended; the seconds that took. Raises Busy."""
         began = monotonic()
         self.waiting += 1
         try:
-            has_slot = self.slots.acquire(timeout=most_seconds)
+            has_slot = self.slots.acquire(owner, most_seconds)
         finally:
             self.waiting -= 1
             waited = monotonic() - began

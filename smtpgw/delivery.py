@@ -85,6 +85,7 @@ class Delivery:
 
     def _submit(self, request: EmailRequest, recipient: str, account: Account, deadline: float, last_try: float) -> str:
         """Submit to one recipient, again where that is safe and there is time; Cakemail's uuid."""
+        self._time_left(deadline)  # before rendering, which is for nothing when the time is up
         body = request.body_for(recipient)
         pause = FIRST_PAUSE_SECONDS
 

@@ -22,6 +22,7 @@ from smtpgw.message import Header, Message
 from smtpgw.replies import Refused
 from smtpgw.translation import is_automatic
 
+MAX_REASON_CHARACTERS = 200  # of the reply about one recipient
 SUBJECT = "Undelivered mail: {subject}"
 TEXT = """\
 Your message "{subject}" was accepted for {accepted} of its {total} recipients.
@@ -137,7 +138,10 @@ def is_own(address: str, directory: Directory, *, domains: bool) -> bool:
 
 def notice_about(mail: Message, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Message:
     """The notice, as a message like any other."""
-    lines = "\n".join(f"  {o.recipient}: {o.reply.code} {o.reply.status} {o.reply.text}" for o in refused)
+    # Each is named, and there may be a thousand of them.
+    lines = "\n".join(
+        f"  {o.recipient}: {o.reply.code} {o.reply.status} {o.reply.text[:MAX_REASON_CHARACTERS]}" for o in refused
+    )
     text = TEXT.format(subject=mail.subject, accepted=len(outcomes) - len(refused), total=len(outcomes), lines=lines)
     headers = [Header("Auto-Submitted", "auto-replied")]
     if mail.message_id:

@@ -93,7 +93,7 @@ class Settings:
         "SMTPGW_MAX_MESSAGE_BYTES", "26214400", whole(1024, 100 * MIB), "a message, as SIZE says; above it 552 5.3.4"
     )
     max_recipients: int = setting(
-        "SMTPGW_MAX_RECIPIENTS", "100", whole(1, 1000), "recipients a message; above it 452 4.5.3"
+        "SMTPGW_MAX_RECIPIENTS", "1000", whole(1, 1000), "recipients a message; above it 452 4.5.3"
     )
     max_errors: int = setting("SMTPGW_MAX_ERRORS", "10", whole(1, 1000), "mistakes a session; above it 421 4.7.0")
     max_auth_failures: int = setting(

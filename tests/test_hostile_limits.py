@@ -39,7 +39,7 @@ def message_of(octets: int) -> bytes:
 TABLE: list[tuple[str, str, int, str, Callable[[int], bytes], bytes]] = [
     ("command_bytes", "SMTPGW_MAX_COMMAND_BYTES", 512, "greeted", command_of, b"500 5.5.2"),
     ("message_bytes", "SMTPGW_MAX_MESSAGE_BYTES", 1024, "recipient given", message_of, b"552 5.3.4"),
-    ("recipients", "SMTPGW_MAX_RECIPIENTS", 100, "mail given", recipients, b"452 4.5.3"),
+    ("recipients", "SMTPGW_MAX_RECIPIENTS", 1000, "mail given", recipients, b"452 4.5.3"),
     ("errors", "SMTPGW_MAX_ERRORS", 10, "greeted", lambda n: b"WHAT\r\n" * (n - 1), b"421 4.7.0"),
     ("auth_failures", "SMTPGW_MAX_AUTH_FAILURES", 3, "greeted", lambda n: failed_logins(n - 1), b"421 4.7.0"),
 ]  # fmt: skip

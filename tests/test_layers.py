@@ -14,7 +14,7 @@ LAYERS = [
     "replies envelope masking outlet log_bounds logs",
     "metrics tally shares tracing mappings",
     "balance bugs limits offload session_limits sasl grammar proxy tls mime stream http11 transport terminal sandbox"
-    " scrape",
+    " scrape slots",
     "telling",
     "diary web",
     "wire message cakemail",
