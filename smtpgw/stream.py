@@ -8,17 +8,20 @@ answer before it reads.
 
 import socket
 import ssl
+from select import POLLIN
 from time import monotonic
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent.socket import cancel_wait, wait
 
 LOOK_SECONDS = 0.5  # so much later than asked for may a wait end
-READ = 1  # of libev, for loop.io
+READ, WRITE = 1, 2  # of libev, for loop.io
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 READS_A_TURN = 32  # without waiting; then others have their turn, however fast the other side sends
 ONE_WRITE_BYTES = 8 * 1024  # what the other side sends at once, or less: PHP's; most send a TLS record of 16 KB
+poll = monkey.get_original("select", "poll")  # gevent's makes watchers to ask what the kernel can say at once
 
 
 class TimeIsUp(Exception):
@@ -66,7 +69,7 @@ class Stream:
     It never shuts one down to wake a reader, since `SSLSocket.shutdown` would let later octets leave in clear.
     """
 
-    __slots__ = ("_has_read_all", "_heard_bytes", "_readable", "_reads", "_socket", "_spoke_last")
+    __slots__ = ("_has_read_all", "_heard_bytes", "_poll", "_readable", "_socket", "_spoke_last", "_turns")
 
     def __init__(self, sock: socket.socket) -> None:
         """Take over a socket of gevent's."""
@@ -76,28 +79,57 @@ class Stream:
         self._has_read_all = True  # nothing is left that the kernel would not tell of: in a TLS record, half read
         self._spoke_last = False
         self._heard_bytes = 0  # since we spoke last
-        self._reads = 0  # since others had their turn
+        self._poll: Any = None  # of the kernel, once somebody asks
+        self._turns = 0  # without a wait
 
     def receive(self, most_bytes: int, seconds: float) -> bytes | None:
         """Some octets, b"" at their end, or None when none came in time.
+
+        What is there is received whatever the time. A caller that goes on for long looks at the clock itself; another
+        greenlet has its turn now and then even where there is always something.
 
         Raises:
             OSError
         """
         end = monotonic() + seconds
-        if self._spoke_last and self._has_read_all and not DEADLINES.wait(self._readable, end):
+        if self._spoke_last and self._has_read_all and not self._wait(self._readable, end):
             return None
         self._spoke_last = False
-        self._reads += 1
-        if self._reads >= READS_A_TURN:
-            self._reads = 0
-            gevent.sleep(0)
+        self._take_turn()
         while (octets := self.receive_now(most_bytes)) is None:
             if self._heard_bytes >= ONE_WRITE_BYTES:
                 self._acknowledge()
-            if not DEADLINES.wait(self._readable, end):
+            if not self._wait(self._readable, end):
                 return None
         return octets
+
+    def _wait(self, watcher: Any, end: float) -> bool:
+        self._turns = 0
+        return DEADLINES.wait(watcher, end)
+
+    def _take_turn(self) -> None:
+        """Let other greenlets run, after so many reads or writes without a wait."""
+        self._turns += 1
+        if self._turns >= READS_A_TURN:
+            self._turns = 0
+            gevent.sleep(0)
+
+    def unread(self) -> bytes | None:
+        """What has come and was not received, if only in part: b"" at the end, None where there is nothing.
+
+        Looks at every layer, without a wait: the TLS layer may have octets that the kernel knows no more of, and the
+        kernel a record with nothing for us in it.
+
+        Raises:
+            OSError
+        """
+        if not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            if self._poll is None:
+                self._poll = poll()
+                self._poll.register(self._socket.fileno(), POLLIN)
+            if not self._poll.poll(0):
+                return None
+        return self.receive_now(ONE_WRITE_BYTES)
 
     def _acknowledge(self) -> None:
         """Tell the other side now that its octets have come, since it may keep the rest until then.
@@ -123,24 +155,36 @@ class Stream:
         self._heard_bytes += len(octets)
         return octets
 
-    def send(self, octets: bytes, seconds: float) -> None:
-        """Send all of it.
+    def send(self, octets: bytes | memoryview, seconds: float) -> None:
+        """Send all of it, within this time.
 
         Raises:
-            OSError: TimeoutError where the other side does not read.
+            OSError: TimeoutError where the other side does not read, or too slowly.
         """
         self._spoke_last = True
         self._heard_bytes = 0
-        try:
-            sent = self._socket.send(octets)  # sendall asks the kernel for its buffer size each time
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            sent = 0
+        sent = self._send_now(octets)  # sendall asks the kernel for its buffer size each time
         if sent < len(octets):
-            self._socket.settimeout(seconds)
-            try:
-                self._socket.sendall(memoryview(octets)[sent:])
-            finally:
-                self._socket.settimeout(0)
+            self._send_rest(memoryview(octets)[sent:], monotonic() + seconds)
+
+    def _send_now(self, octets: bytes | memoryview) -> int:
+        """How many octets could be sent at once. Raises OSError."""
+        try:
+            return self._socket.send(octets)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+
+    def _send_rest(self, rest: memoryview, end: float) -> None:
+        writable = gevent.get_hub().loop.io(self._socket.fileno(), WRITE)
+        try:
+            while rest:
+                sent = self._send_now(rest)
+                rest = rest[sent:]
+                self._take_turn()
+                if monotonic() >= end or not (sent or self._wait(writable, end)):
+                    raise TimeoutError("took too long to send")
+        finally:
+            writable.close()
 
     def start_tls(self, context: ssl.SSLContext, seconds: float) -> str:
         """Do a server's handshake; the protocol's version.

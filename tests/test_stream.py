@@ -174,3 +174,44 @@ def test_a_handshake_that_fails(contexts, octets, seconds, problem):
         stream.start_tls(contexts[0], seconds)
     stream.close()
     theirs.close()
+
+
+def test_others_have_their_turn_while_something_is_always_there(ends, monkeypatch):
+    stream, _ = ends
+    turns = []
+    monkeypatch.setattr(Stream, "receive_now", lambda self, most: b"x")
+    other = gevent.spawn(lambda: [(turns.append(1), gevent.sleep(0)) for _ in range(1000)])
+    for _ in range(1000):
+        stream.receive(100, LONG_SECONDS)
+    assert 10 <= len(turns) <= 100
+    other.kill()
+
+
+def test_sending_has_one_deadline_for_all_of_it(ends):
+    """However the other side's reading is spread over it."""
+    stream, theirs = ends
+
+    def read_slowly():
+        while theirs.recv(50_000):
+            gevent.sleep(0.05)
+
+    reading = gevent.spawn(read_slowly)
+    began = monotonic()
+    with pytest.raises(TimeoutError):
+        stream.send(MEGABYTES * 20, 0.5)
+    assert monotonic() - began < 3
+    assert not DEADLINES.ends
+    reading.kill()
+
+
+def test_what_was_not_received_is_seen_in_every_layer(ends):
+    stream, theirs = ends
+    assert stream.unread() is None
+    theirs.sendall(b"abcdef")
+    gevent.sleep(0.05)
+    assert stream.receive_now(2) == b"ab"
+    assert stream.unread() == b"cdef"
+    assert stream.unread() is None
+    theirs.close()
+    gevent.sleep(0.05)
+    assert stream.unread() == b""
