@@ -13,7 +13,7 @@ from gevent.pool import Pool
 
 from smtpgw import bugs, replies, tracing
 from smtpgw.accounts import Accounts
-from smtpgw.breaker import Breaker
+from smtpgw.breaker import Admission, Breaker
 from smtpgw.cakemail import (
     ApiError,
     Busy,
@@ -65,10 +65,12 @@ class Delivery:
             An outcome for each, in their order.
         """
         last_try = min(deadline, monotonic() + self.settings.api_retry_seconds)
+        admission = Admission(self.breaker)
 
         def submit(recipient: str) -> Outcome:
             return outcome_of(
-                recipient, lambda: Outcome(recipient, self._submit(request, recipient, account, deadline, last_try))
+                recipient,
+                lambda: Outcome(recipient, self._submit(request, recipient, account, admission, deadline, last_try)),
             )
 
         def once(recipient: str) -> Outcome:
@@ -83,15 +85,25 @@ class Delivery:
             self.memory.await_retry(message, outcomes)
         return outcomes
 
-    def _submit(self, request: EmailRequest, recipient: str, account: Account, deadline: float, last_try: float) -> str:
+    def _submit(
+        self,
+        request: EmailRequest,
+        recipient: str,
+        account: Account,
+        admission: Admission,
+        deadline: float,
+        last_try: float,
+    ) -> str:
         """Submit to one recipient, again where that is safe and there is time; Cakemail's uuid."""
         self._time_left(deadline)  # before rendering, which is for nothing when the time is up
         body = request.body_for(recipient)
         pause = FIRST_PAUSE_SECONDS
 
         def call(token: str) -> str:
+            seconds = self._time_left(deadline)
+            admission.check()
             try:
-                return self.api.submit_email(token, body, request.account_id, self._time_left(deadline))
+                return self.api.submit_email(token, body, request.account_id, seconds)
             except OutcomeUnknown as problem:
                 raise SubmissionUnknown(str(problem)) from problem
 
@@ -99,14 +111,14 @@ class Delivery:
             try:
                 uuid = self._with_valid_token(account, deadline, call)
             except ApiError as problem:
-                self.breaker.heard(problem)
+                self.breaker.record(problem)
                 wanted = delay_before_another_try(problem)
                 if wanted is None or monotonic() + max(wanted, pause) > last_try:
                     raise
                 gevent.sleep(max(wanted, pause))
                 pause *= 2
             else:
-                self.breaker.heard(None)
+                self.breaker.record(None)
                 return uuid
 
     def _with_valid_token(self, account: Account, deadline: float, call: Callable[[str], str]) -> str:

@@ -62,7 +62,7 @@ class Gateway:
 
     def ready(self) -> None:
         """Let a message begin. Raises Refused: 451 while Cakemail's API has failed for a while."""
-        self.breaker.ready()
+        self.breaker.check()
 
     def _forget(self, identity: Identity, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
         """Forget a message whose acceptance the client knows of: should it come again, it is meant."""
@@ -120,7 +120,7 @@ class Gateway:
                 raise Refused(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
             raise Refused(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
         except ApiError as problem:
-            self.breaker.heard(problem)
+            self.breaker.record(problem)
             raise Refused(reply_to(problem)) from problem
         return sender.id, list_id
 

@@ -1,15 +1,16 @@
 """The circuit breaker: what opens it, what a client then hears, and that it closes by itself."""
 
+import smtplib
+import threading
 import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-import circuitbreaker
 import pytest
 
 from smtpgw import breaker, metrics, replies
-from smtpgw.breaker import PROBE_SECONDS, Breaker
+from smtpgw.breaker import PROBE_SECONDS, Admission, Breaker
 from smtpgw.cakemail import (
     ApiError,
     Busy,
@@ -44,22 +45,31 @@ class Clocked:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (breaker, circuitbreaker):
-            patch.setattr(module, "monotonic", lambda: self.now)
+        patch.setattr(breaker, "monotonic", lambda: self.now)
         self.breaker = Breaker(SETTINGS)
 
     def fail(self, problem: ApiError, times: int, seconds_between: float) -> None:
         for _ in range(times):
-            self.breaker.heard(problem)
+            self.breaker.record(problem)
             self.now += seconds_between
 
     @property
     def lets_in(self) -> bool:
-        try:
-            self.breaker.ready()
-        except Refused as refusal:
-            return refusal.reply != replies.API_UNAVAILABLE
-        return True
+        """Whether a message may begin."""
+        return is_let(self.breaker.check)
+
+    @property
+    def lets_submit(self) -> bool:
+        """Whether a message's call may be made, by one that takes the probe where one is due."""
+        return is_let(self.breaker.admit)
+
+
+def is_let(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except Refused as refusal:
+        return refusal.reply != replies.API_UNAVAILABLE
+    return True
 
 
 @pytest.fixture
@@ -90,12 +100,12 @@ def test_many_failures_at_once_do_not(clocked: Clocked) -> None:
 @pytest.mark.parametrize("answer", ANSWERS, ids=repr)
 def test_an_answer_is_a_sign_of_life(clocked: Clocked, answer: ApiError | None) -> None:
     clocked.fail(NotReached(""), 4, 10)
-    clocked.breaker.heard(answer)
+    clocked.breaker.record(answer)
     clocked.fail(NotReached(""), 4, 10)
     assert not clocked.breaker.is_open()
     clocked.fail(NotReached(""), 1, 0)
     assert clocked.breaker.is_open()
-    clocked.breaker.heard(answer)
+    clocked.breaker.record(answer)
     assert clocked.lets_in
     assert clocked.lets_in
 
@@ -114,32 +124,65 @@ def test_our_own_limit_says_nothing_of_the_api(clocked: Clocked) -> None:
     assert not clocked.lets_in
 
 
-def test_while_it_is_open_one_message_every_few_seconds_tries(clocked: Clocked) -> None:
+def test_while_it_is_open_one_submission_every_few_seconds_tries(clocked: Clocked) -> None:
     clocked.fail(NotReached(""), 5, 5)
     let_in = []
     for _ in range(200):
-        let_in.append(clocked.lets_in)
+        let_in.append(clocked.lets_submit)
         clocked.now += 0.1
-        clocked.breaker.heard(NotReached(""))
+        clocked.breaker.record(NotReached(""))
     assert PROBE_SECONDS <= 5
     assert sum(let_in) == 20 / PROBE_SECONDS
     assert metrics.SAMPLED[metrics.BREAKER_OPEN]()
-    clocked.breaker.heard(None)
+    clocked.breaker.record(None)
     assert not metrics.SAMPLED[metrics.BREAKER_OPEN]()
 
 
-def test_probes_that_never_reach_the_api_keep_nobody_from_trying_next(clocked: Clocked) -> None:
-    """They may be refused for what is in them; nothing is heard of them then."""
+def test_a_message_that_only_begins_takes_no_probe(clocked: Clocked) -> None:
+    """Any number of clients may say MAIL and RSET."""
+    clocked.fail(NotReached(""), 5, 0)
+    clocked.now += 15
+    clocked.fail(NotReached(""), 1, 0)
+    assert not clocked.lets_in
+    clocked.now += PROBE_SECONDS
+    assert all(clocked.lets_in for _ in range(100))
+    assert clocked.lets_submit, "the first that comes to its call is the probe"
+    assert not clocked.lets_in
+    assert not clocked.lets_submit
+
+
+def test_the_probe_is_a_message_with_all_its_recipients(clocked: Clocked) -> None:
+    clocked.fail(NotReached(""), 5, 5)
+    probe, other = Admission(clocked.breaker), Admission(clocked.breaker)
+    for _ in range(3):
+        probe.check()
+    assert not is_let(other.check)
+    clocked.now += PROBE_SECONDS
+    other.check()
+    assert not clocked.lets_submit
+    clocked.breaker.record(None)
+    assert clocked.lets_submit
+
+
+def test_a_message_under_way_makes_no_more_calls_once_it_is_open(clocked: Clocked) -> None:
+    under_way = Admission(clocked.breaker)
+    under_way.check()
+    clocked.fail(NotReached(""), 4, 5)
+    clocked.fail(NotReached(""), 1, 0)
+    assert not is_let(under_way.check)
+
+
+def test_probes_that_are_not_answered_keep_nobody_from_trying_next(clocked: Clocked) -> None:
     clocked.fail(NotReached(""), 5, 5)
     for _ in range(10):
-        assert clocked.lets_in
+        assert clocked.lets_submit
         clocked.now += PROBE_SECONDS - 0.01
-        assert not clocked.lets_in, "one is tried at a time"
+        assert not clocked.lets_submit, "one is tried at a time"
         clocked.now += 0.01
-    assert clocked.lets_in
-    clocked.breaker.heard(None)
-    assert clocked.lets_in
-    assert clocked.lets_in
+    assert clocked.lets_submit
+    clocked.breaker.record(None)
+    assert clocked.lets_submit
+    assert clocked.lets_submit
 
 
 def test_a_failure_is_not_kept_for_it_holds_a_message(clocked: Clocked) -> None:
@@ -151,7 +194,7 @@ def test_a_failure_is_not_kept_for_it_holds_a_message(clocked: Clocked) -> None:
         try:
             raise NotReached("refused")
         except NotReached as problem:
-            clocked.breaker.heard(problem)
+            clocked.breaker.record(problem)
         return weakref.ref(message)
 
     of_messages = []
@@ -246,3 +289,55 @@ def test_a_client_hears_at_once_that_nothing_can_be_sent_and_soon_that_it_can(
         assert metric(gateway, "smtpgw_breaker_open") == 0
         assert log_lines(gateway.log, what="breaker closed: Cakemail's API answers")
         assert try_to_send()[:2] == ("DATA", 250)
+
+
+def test_a_client_that_begins_messages_and_drops_them_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    variables = {
+        "SMTPGW_BREAKER_FAILURES": "2",
+        "SMTPGW_BREAKER_SECONDS": "0",
+        "SMTPGW_API_RETRY_SECONDS": "0",
+    }
+    with RawApi() as api, Gateway(api.url, tmp_path, **variables) as gateway, gateway.client() as client:
+        stopped = threading.Event()
+
+        def begin_and_drop() -> None:
+            with gateway.client() as dropping:
+                while not stopped.is_set():
+                    dropping.mail(SENDER)
+                    dropping.rset()
+
+        def send() -> int:
+            code, _ = client.mail(SENDER)
+            if code == 250:
+                client.rcpt("ann@example.com")
+                code, _ = client.data(MESSAGE)
+            return code
+
+        mend = failing(api)
+        while metric(gateway, "smtpgw_breaker_open") == 0:
+            assert send() == 451
+        dropping = threading.Thread(target=begin_and_drop)
+        dropping.start()
+        try:
+            mend()
+            began = time.monotonic()
+            while send() != 250:
+                assert time.monotonic() - began < 5 + 3, "others have taken the probe"
+                time.sleep(0.2)
+        finally:
+            stopped.set()
+            dropping.join()
+
+
+def test_after_an_outage_the_first_message_to_many_is_accepted_for_all(tmp_path: Path) -> None:
+    variables = {"SMTPGW_BREAKER_FAILURES": "2", "SMTPGW_BREAKER_SECONDS": "0", "SMTPGW_API_RETRY_SECONDS": "0"}
+    with RawApi() as api, Gateway(api.url, tmp_path, **variables) as gateway, gateway.client() as client:
+        mend = failing(api)
+        while metric(gateway, "smtpgw_breaker_open") == 0:
+            with pytest.raises(smtplib.SMTPResponseException):
+                client.sendmail(SENDER, "ann@example.com", MESSAGE)
+        mend()
+        time.sleep(PROBE_SECONDS + 0.5)
+        before = api.calls["/v2/emails"]
+        assert client.sendmail(SENDER, [f"{n}@example.com" for n in range(30)], MESSAGE) == {}
+        assert api.calls["/v2/emails"] - before == 30
