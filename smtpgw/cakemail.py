@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +15,7 @@ from urllib.parse import urlencode
 import orjson
 
 from smtpgw import __version__, metrics, tracing
+from smtpgw.http11 import retry_after
 from smtpgw.settings import Settings
 from smtpgw.slots import Slots
 from smtpgw.transport import Answer, NotAnswered, NotSent, Transport
@@ -28,6 +27,9 @@ MOST_PAGES = 200
 UNVERIFIED = frozenset({"token", "account"})  # endpoints that check credentials
 LEAST_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
 WORDS_MOST = 400  # of Cakemail's explanation, in a reply
+MAX_ID_CHARS = 100
+MAX_LIFETIME_SECONDS = 86_400.0  # of an access token, whatever the API says
+BEARER = re.compile(r"[\x21-\x7e]{1,8192}")  # what a header field can hold
 PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
 
 
@@ -102,7 +104,12 @@ class Cakemail:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.transport = Transport(settings.api_url, settings.api_connections, settings.api_connect_timeout_seconds)
+        self.transport = Transport(
+            settings.api_url,
+            settings.api_connections,
+            settings.api_connect_timeout_seconds,
+            settings.api_idle_timeout_seconds,
+        )
         self.exchange = tracing.exchanges(self.transport.exchange)
         self.slots = Slots(settings.api_connections)
         self.waiting = 0
@@ -128,8 +135,14 @@ class Cakemail:
         if "challenge" in found:
             raise ChallengeRequired("multi-factor authentication")
         with reading("token"):
-            accounts = tuple(int(n) for n in found.get("accounts") or ())
-            return Token(found["access_token"], found.get("refresh_token") or "", float(found["expires_in"]), accounts)
+            access, refresh = found["access_token"], found.get("refresh_token") or ""
+            # Without a token the next call would be answered 401, as if the password were wrong.
+            if not BEARER.fullmatch(access) or (refresh and not BEARER.fullmatch(refresh)):
+                raise ValueError("no token")
+            lifetime = min(float(found["expires_in"]), MAX_LIFETIME_SECONDS)
+            if not lifetime > 0:  # NaN is not, either
+                raise ValueError("no lifetime")
+            return Token(access, refresh, lifetime, tuple(int(n) for n in found.get("accounts") or ()))
 
     def own_account(self, token: str) -> int:
         """The id of the account that an access token belongs to; what checks such a token."""
@@ -177,9 +190,9 @@ class Cakemail:
         )
         with reading("emails"):
             # Without an id it is accepted all the same: to answer otherwise would double it.
-            status, uuid = found["data"]["status"], str(found["data"].get("id") or "")
+            status, uuid = found["data"]["status"], str(found["data"].get("id") or "")[:MAX_ID_CHARS]
         if status != "queued":
-            raise Rejected(status, 201)
+            raise Rejected(str(status)[:WORDS_MOST], 201)
         return uuid
 
     # --- One call
@@ -210,7 +223,7 @@ class Cakemail:
         began, status = monotonic(), "unanswered"
         try:
             answer = self.exchange(method, target, headers, body, seconds)
-            status = metrics.status(answer.status)
+            status = metrics.status(answer.status_code)
         except NotSent as problem:
             status = "unreached"
             raise NotReached(str(problem)) from problem
@@ -244,7 +257,7 @@ def acting_for(account_id: int | None) -> dict[str, Any]:
 
 def read(answer: Answer) -> Any:
     """The JSON of a good answer; any other one as the error it is."""
-    status = answer.status
+    status = answer.status_code
     try:
         found = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
@@ -260,7 +273,7 @@ def read(answer: Answer) -> Any:
         raise NotAuthorized(words)
     if status in PERMANENT:
         raise Rejected(words or f"Cakemail refused the message ({status})", status, about_recipient=about_recipient)
-    raise TryLater(words or f"Cakemail answered {status}", status, delay(answer.headers.get("retry-after")))
+    raise TryLater(words or f"Cakemail answered {status}", status, retry_after(answer.headers))
 
 
 def explanation(found: Any) -> tuple[str, bool]:
@@ -274,23 +287,10 @@ def explanation(found: Any) -> tuple[str, bool]:
     return "; ".join(str(e.get("msg", "")) for e in entries)[:WORDS_MOST], about_recipient
 
 
-def delay(retry_after: str | None) -> float | None:
-    """Seconds to wait, of a Retry-After header: a number or a date (RFC 9110 §10.2.3)."""
-    if not retry_after:
-        return None
-    if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
-        return float(retry_after.strip())
-    try:
-        when = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return max(0.0, (when - datetime.now(UTC)).total_seconds()) if when.tzinfo else None
-
-
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """Make an answer that lacks what the schema promises an unknown outcome, not a bug of ours."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
         raise OutcomeUnknown(f"{what}: the answer is not as the API describes it") from problem

@@ -1,188 +1,159 @@
-"""HTTP/1.1 on an urllib3 connection, for the one kind of exchange we have: a whole request, an answer of known length.
+"""HTTP/1.1 messages: the head of a request as octets, and an answer read from octets in whatever pieces they come.
 
-urllib3 writes a request's head and body in two packets and reads the answer's head with the standard email parser, a
-quarter of the gateway's CPU a message (0.22 ms of 0.9 at 4 KB; 0.07 ms so). `quick` reads what every API server sends:
-a status line, fields of one line each, Content-Length. Whatever is not that (chunks, 1xx, folded fields, no length) is
-read by `standard`, the standard library, from the same octets. A test holds both to the same result.
+httptools frames the answers. It is llhttp, the parser of Node.js, which rejects what two readers could understand in
+two ways: a length twice, a length beside chunks, folded fields, a line that ends in LF alone. h11 is as strict but
+costs many times the CPU, since it is written in Python.
+
+An answer that is not exactly what it has to be is an `InvalidAnswer`. The caller closes the connection then, because
+what else comes on it may be anybody's.
 """
 
-import http.client
-import io
-import re
 from collections.abc import Mapping
-from time import monotonic
-from typing import Any, NoReturn
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-import gevent
-from urllib3 import HTTPHeaderDict
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+import httptools
 
-from smtpgw.stream import Stream
-
-RECEIVE_BYTES = 64 * 1024
-ONE_SEND_BYTES = 64 * 1024  # up to here head and body are put together; above it the copy costs more
-HEAD_BYTES = 64 * 1024
-HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) [^\r\n]*\r\n((?:[!-9;-~]+:[^\r\n\x00]*\r\n)*)\r\n")
-END_OF_HEAD = re.compile(rb"\n\r?\n")
-FIELD = re.compile(r"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
-UNUSUAL = frozenset({"transfer-encoding", "content-encoding", "trailer", "upgrade"})
-BODYLESS = frozenset({204, 205, 304})
+MAX_BODY_BYTES = 1024 * 1024
+# All that is not body: the head, interim answers, the sizes of chunks, trailers.
+MAX_FRAMING_BYTES = 64 * 1024
+MAX_INTERIM_ANSWERS = 16
+MAX_RETRY_AFTER_CHARS = 100
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
-class Received:
-    """An answer, whole."""
-
-    __slots__ = ("data", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.data = data
+class InvalidAnswer(Exception):
+    """What the server sent is not one whole answer to one request."""
 
 
-class Exchange(HTTPConnection):
-    """A connection of the pool. Opening it fails as NewConnectionError: nobody can have read the request then.
-
-    urllib3 has one time-out for connecting and sending; `connect_seconds` is for the first alone: a message of
-    megabytes takes longer to send than anybody wants to wait for a connection.
-    """
-
-    def __init__(self, *arguments: Any, connect_seconds: float | None = None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.connect_seconds = connect_seconds
-        self.stream: Stream | None = None  # of `sock`, while that is open
-
-    def close(self) -> None:
-        if self.stream:
-            self.stream.close()
-            self.stream = None
-        super().close()
-
-    def connect(self) -> None:
-        times = [seconds for seconds in (self.connect_seconds, self.timeout) if isinstance(seconds, (int, float))]
-        limit = gevent.Timeout(min(times, default=None), TimeoutError())
-        try:
-            with limit:  # the name's look-up and the TLS handshake, too
-                super().connect()
-            self.stream = Stream(self.sock)
-        except (OSError, HTTPError) as problem:
-            raise NewConnectionError(self, f"{type(problem).__name__}: {problem}") from problem
-
-    def request(  # type: ignore[override]  # all that `transport` asks for
-        self, method: str, url: str, body: Any = None, headers: Any = None
-    ) -> None:
-        """Send a whole request. `body` is octets, `headers` the fields but Host and Content-Length."""
-        if self.stream is None:
-            self.connect()
-        assert self.stream
-        seconds = float(self.timeout or 0)
-        octets: bytes = body or b""
-        lines = [f"{method} {url} HTTP/1.1", f"Host: {self.authority}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if octets or method == "POST":
-            lines.append(f"Content-Length: {len(octets)}")
-        head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
-        assert head.count(b"\n") == len(lines) + 1, "a header of ours has a line end in it"
-        if len(octets) <= ONE_SEND_BYTES:
-            self.stream.send(head + octets, seconds)
-        else:
-            self.stream.send(head, seconds)
-            self.stream.send(octets, seconds)
-
-    @property
-    def authority(self) -> str:
-        """The Host field's value (RFC 9112 §3.2): the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == self.default_port else f"{host}:{self.port}"
-
-    def getresponse(self) -> Received:  # type: ignore[override]  # all that `transport` looks at
-        """Read the answer, all of it, within the connection's time-out."""
-        deadline = monotonic() + float(self.timeout or 0)
-        received = b""
-        while not END_OF_HEAD.search(received) and len(received) < HEAD_BYTES:
-            received += self.receive(deadline)
-        found = quick_head(received)
-        if not found:
-            return self.standard(received, deadline)
-        status, fields, length, start = found
-        data = received[start:]
-        while len(data) < length:
-            data += self.receive(deadline)
-        if len(data) > length or fields.get("connection", "").lower() == "close":
-            self.close()  # more than the answer: nobody asked for it
-        return Received(status, fields, data[:length])
-
-    def receive(self, deadline: float) -> bytes:
-        assert self.stream
-        return octets_of(self.stream, RECEIVE_BYTES, deadline) or self.broken_off()
-
-    def broken_off(self) -> NoReturn:
-        raise ProtocolError("the server closed the connection within its answer")
-
-    def standard(self, received: bytes, deadline: float) -> Received:
-        """Read an answer that begins with what has been received, by the standard library."""
-        assert self.stream
-        answer = http.client.HTTPResponse(Again(received, self.stream, deadline))  # type: ignore[arg-type]  # makefile is all it needs
-        try:
-            answer.begin()
-            data = answer.read()
-        except http.client.HTTPException as problem:
-            raise ProtocolError(type(problem).__name__) from problem
-        if answer.will_close or not answer.isclosed():
-            self.close()
-        return Received(answer.status, HTTPHeaderDict(answer.getheaders()), data)
-
-
-class Again:
-    """As a socket, for the standard library: one whose first octets have been received before."""
-
-    def __init__(self, before: bytes, stream: Stream, deadline: float) -> None:
-        self.raw = Raw(before, stream, deadline)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self.raw)
-
-
-class Raw(io.RawIOBase):
-    """Octets received before, then those of a stream."""
-
-    def __init__(self, before: bytes, stream: Stream, deadline: float) -> None:
-        self.before = before
-        self.stream = stream
-        self.deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, room: Any) -> int:
-        piece = self.before[: len(room)] or octets_of(self.stream, len(room), self.deadline)
-        self.before = self.before[len(room) :]
-        room[: len(piece)] = piece
-        return len(piece)
-
-
-def octets_of(stream: Stream, most_bytes: int, deadline: float) -> bytes:
-    """The next octets of an answer, b"" at the end.
+def encode_head(method: str, target: str, authority: str, headers: Mapping[str, str], body_bytes: int) -> bytes:
+    """Return a request's head. `headers` are all fields but Host and Content-Length.
 
     Raises:
-        OSError: TimeoutError after the deadline.
+        ValueError: a field of ours has a line end in it.
     """
-    octets = stream.receive(most_bytes, deadline - monotonic())
-    if octets is None:
-        raise TimeoutError("the answer takes too long")
-    return octets
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body_bytes or method == "POST":
+        lines.append(f"Content-Length: {body_bytes}")
+    head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
+        raise ValueError("a line end in the head of a request")
+    return head
 
 
-def quick_head(received: bytes) -> tuple[int, dict[str, str], int, int] | None:
-    """Status, fields by lower-case name, length of the body and where it begins; None where it takes `standard`."""
-    head = HEAD.match(received)
-    if not head:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait, at most a day, by an answer's Retry-After: a number or a date (RFC 9110 §10.2.3)."""
+    text = headers.get("retry-after", "").strip()
+    if not text or len(text) > MAX_RETRY_AFTER_CHARS:
         return None
-    fields: dict[str, str] = {}
-    for name, value in FIELD.findall(head[2].decode("latin-1")):
-        fields.setdefault(name.lower(), value)
-    status, length = int(head[1]), fields.get("content-length", "")
-    if not length.isascii() or not length.isdigit() or status in BODYLESS or not UNUSUAL.isdisjoint(fields):
+    if text.isascii() and text.isdigit():
+        return min(float(text), MAX_RETRY_AFTER_SECONDS)
+    try:
+        seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, ArithmeticError, LookupError):  # no date, or one that no datetime can hold
         return None
-    return status, fields, int(length), head.end()
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+
+
+class AnswerReader:
+    """Reads the answer to one request, which is not HEAD.
+
+    Interim answers (RFC 9110 §15.2) are read and skipped. Names of headers are lower case; values of fields that come
+    more than once are joined (RFC 9110 §5.3). Trailers are ignored.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.is_whole = False
+        self.is_last = False  # the server takes no other request on this connection
+        self._pieces: list[bytes] = []
+        self._body_bytes = self._received_bytes = self._interim_answers = 0
+        self._is_head_read = self._ends_with_connection = False
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return b"".join(self._pieces)
+
+    def feed(self, octets: bytes) -> None:
+        """Read some octets of the answer.
+
+        Raises:
+            InvalidAnswer: also where they go on after the answer's end.
+        """
+        self._received_bytes += len(octets)
+        try:
+            # The last octet goes by itself. The parser does not say where in its input an answer ended, and it
+            # ignores line ends between two answers; but an answer that is whole before the last octet is followed by
+            # something.
+            for piece in (octets[:-1], octets[-1:]):
+                if not self._parser or self.is_whole:
+                    raise InvalidAnswer("octets after the answer")
+                if piece:
+                    self._parser.feed_data(piece)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
+            raise InvalidAnswer(str(problem.__context__ or problem)) from problem
+        if self._body_bytes > MAX_BODY_BYTES:
+            raise InvalidAnswer("the answer's body is too large")
+        if self._received_bytes - self._body_bytes > MAX_FRAMING_BYTES:
+            raise InvalidAnswer("the answer's head, or what surrounds its body, is too large")
+        if self.is_whole:
+            self._parser = None  # the two refer to each other
+
+    def end(self) -> None:
+        """Take note that the server has closed the connection. Raises InvalidAnswer where that is no answer's end."""
+        if not self._ends_with_connection:
+            place = "within its answer" if self._received_bytes else "without an answer"
+            raise InvalidAnswer(f"the server closed the connection {place}")
+        self.is_whole = True
+        self._parser = None
+
+    # --- Called by the parser; what these raise, `feed` raises
+
+    def on_message_begin(self) -> None:
+        """Called at an answer's first octet."""
+        if self.is_whole:
+            raise InvalidAnswer("another answer after the answer")
+        self.headers = {}
+        self._is_head_read = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called for each field, those after the last chunk included."""
+        if self._is_head_read:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        """Called at the empty line after the head."""
+        assert self._parser
+        self._is_head_read = True
+        status, version = self._parser.get_status_code(), self._parser.get_http_version()
+        if not 100 <= status <= 599 or status == 101 or version not in ("1.0", "1.1"):
+            raise InvalidAnswer(f"HTTP/{version} with status {status}")
+        self.status = status
+        coding = self.headers.get("transfer-encoding")
+        if status < 200 and (coding is not None or "content-length" in self.headers):  # RFC 9110 §8.6
+            raise InvalidAnswer("an interim answer with a length")
+        if coding is not None and coding.lower() != "chunked":
+            raise InvalidAnswer("a transfer coding that nobody asked for")
+        keeps_alive = version == "1.1" and self._parser.should_keep_alive()
+        self.is_last = not keeps_alive
+        self._ends_with_connection = status >= 200 and coding is None and "content-length" not in self.headers
+
+    def on_body(self, octets: bytes) -> None:
+        """Called for each piece of the body."""
+        self._pieces.append(octets)
+        self._body_bytes += len(octets)
+
+    def on_message_complete(self) -> None:
+        """Called at an answer's last octet, where its end is not that of the connection."""
+        if self.status >= 200:
+            self.is_whole = True
+            return
+        self._interim_answers += 1
+        if self._interim_answers > MAX_INTERIM_ANSWERS:
+            raise InvalidAnswer("too many interim answers")

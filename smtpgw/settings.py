@@ -162,6 +162,12 @@ class Settings:
     api_connect_timeout_seconds: float = setting(
         "SMTPGW_API_CONNECT_TIMEOUT_SECONDS", "3", seconds(0.1, 60), "connecting to the API"
     )
+    api_idle_timeout_seconds: float = setting(
+        "SMTPGW_API_IDLE_TIMEOUT_SECONDS",
+        "55",
+        seconds(0, 3600),
+        "a connection to the API that waits for its next call",
+    )
     api_timeout_seconds: float = setting(
         "SMTPGW_API_TIMEOUT_SECONDS", "20", seconds(0.1, 300), "one call to the API, from request to answer"
     )

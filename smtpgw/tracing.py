@@ -28,7 +28,7 @@ class Answered(Protocol):
     """What a call of the API returns."""
 
     @property
-    def status(self) -> int: ...
+    def status_code(self) -> int: ...
 
 
 A = TypeVar("A")
@@ -133,9 +133,9 @@ def exchanges(exchange: Exchange[Answer]) -> Exchange[Answer]:
         with tracer.start_as_current_span(f"{method} {path}", kind=SpanKind.CLIENT, attributes=attributes) as call:
             propagator.inject(headers)
             answer = exchange(method, target, headers, body, seconds)
-            call.set_attribute("http.response.status_code", answer.status)
-            if answer.status >= 400:
-                failed(call, str(answer.status))
+            call.set_attribute("http.response.status_code", answer.status_code)
+            if answer.status_code >= 400:
+                failed(call, str(answer.status_code))
             return answer
 
     return traced

@@ -93,6 +93,7 @@ class RawApi:
     def _accept(self) -> None:
         while True:
             connection, _ = self.listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent by itself comes by itself
             self.accepted += 1
             gevent.spawn(self._serve, connection)
 

@@ -289,7 +289,7 @@ def test_credentials_that_are_refused_do_not_refuse_others_of_the_account(api: R
 @pytest.mark.parametrize("status", [400, 403])
 def test_credentials_that_may_not_act_for_a_sub_account_do_not_refuse_others(api: RawApi, status: int) -> None:
     api.answers["/token"] = lambda request: http(
-        {**TOKEN, "access_token": "may not" if b"no" in request.body else "may"}
+        {**TOKEN, "access_token": "may-not" if b"no" in request.body else "may"}
     )
 
     def senders(request: Request) -> bytes:

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpgw import metrics
+from smtpgw import metrics, replies
+from smtpgw.accounts import Accounts
 from smtpgw.cakemail import (
+    MAX_LIFETIME_SECONDS,
     WORDS_MOST,
     ApiError,
     Busy,
@@ -24,10 +26,12 @@ from smtpgw.cakemail import (
     OutcomeUnknown,
     Rejected,
     TryLater,
-    delay,
     explanation,
     read,
 )
+from smtpgw.envelope import Credentials
+from smtpgw.http11 import MAX_RETRY_AFTER_SECONDS, retry_after
+from smtpgw.replies import Refused
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.transport import Answer
 from tests.ports import free_port
@@ -158,27 +162,105 @@ def test_no_json_is_a_bug_of_ours(found: object) -> None:
         ("7.5", None),
         ("-1", None),
         ("soon", None),
-        ("1" * 30, None),
+        ("1" * 30, MAX_RETRY_AFTER_SECONDS),
+        ("1" * 5000, None),
         ("٣", None),
         ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
         ("Fri, 31 Dec 1999 23:59:59", None),
         ("Fri, 99 Dec 1999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 2999 23:59:59 GMT", MAX_RETRY_AFTER_SECONDS),
+        ("Dec +99999999 1 1 00:00:00 +0000", None),
+        ("Fri, 31 Dec 9999 23:59:59 -9999", None),
+        ("Mon, 01 Jan 0001 00:00:00 +9999", None),
+        ("1 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("1 Jan 2030 99999999999:00:00 GMT", None),
+        ("1 Jan 2030 00:00:00 +99999999999999999999", None),
     ],
 )
 def test_a_delay_is_a_number_or_a_date(text: str | None, seconds: float | None) -> None:
-    assert delay(text) == seconds
+    found = retry_after({} if text is None else {"retry-after": text})
+    assert found == seconds
 
 
 def test_a_delay_to_a_date_is_the_time_until_then() -> None:
-    found = delay(format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    found = retry_after({"retry-after": date})
     assert found is not None
     assert 25 < found <= 30
 
 
-@given(st.text())
-def test_no_delay_is_a_bug_of_ours(text: str) -> None:
-    found = delay(text)
-    assert found is None or found >= 0
+date_words = st.sampled_from(["Fri,", "31", "Dec", "1999", "23:59:59", "GMT", "+0000", "-9999", "+", "-"]) | st.builds(
+    str, st.integers(-(10**30), 10**30)
+)
+
+
+@given(st.text() | st.lists(date_words | st.text(max_size=3), max_size=8).map(" ".join))
+def test_no_delay_is_a_bug_of_ours_and_each_has_a_bound(text: str) -> None:
+    found = retry_after({"retry-after": text})
+    assert found is None or 0 <= found <= MAX_RETRY_AFTER_SECONDS
+
+
+@pytest.mark.parametrize("value", ["Dec +99999999 1 1 00:00:00 +0000", "Fri, 31 Dec 9999 23:59:59 -9999", "1" * 3000])
+def test_a_delay_that_is_nonsense_is_an_answer_all_the_same(api: RawApi, cakemail: Cakemail, value: str) -> None:
+    api.answers["/v2/emails"] = lambda request: http({"detail": "slow down"}, 429, Retry_After=value)
+    with pytest.raises(TryLater):
+        submit(cakemail)
+
+
+# --- Logging in
+
+NO_TOKENS: list[object] = [
+    {"access_token": None, "refresh_token": "r", "expires_in": 3600},
+    {"access_token": "", "refresh_token": "r", "expires_in": 3600},
+    {"access_token": 5, "expires_in": 3600},
+    {"access_token": "a b", "expires_in": 3600},
+    {"access_token": "a\r\nX-Injected: 1", "expires_in": 3600},
+    {"access_token": "é", "expires_in": 3600},
+    {"access_token": "a" * 10_000, "expires_in": 3600},
+    {"access_token": "a", "refresh_token": "r\n", "expires_in": 3600},
+    {"access_token": "a", "refresh_token": ["r"], "expires_in": 3600},
+    {"access_token": "a", "refresh_token": "r"},
+    {"access_token": "a", "expires_in": None},
+    {"access_token": "a", "expires_in": 0},
+    {"access_token": "a", "expires_in": -1},
+    {"access_token": "a", "expires_in": "nan"},
+    {"access_token": "a", "expires_in": 3600, "accounts": "x"},
+    {"access_token": "a", "expires_in": 3600, "accounts": ["x"]},
+    {"access_token": "a", "expires_in": 3600, "accounts": 5},
+    {"refresh_token": "r", "expires_in": 3600},
+    {"data": {"access_token": "a", "expires_in": 3600}},
+    {"detail": "words"},
+    {},
+    [],
+    None,
+    "a",
+]
+
+
+@pytest.mark.parametrize("found", NO_TOKENS, ids=lambda found: repr(found)[:60])
+def test_a_good_answer_without_tokens_says_nothing_of_the_password(
+    api: RawApi, cakemail: Cakemail, found: object
+) -> None:
+    api.answers["/token"] = lambda request: http(found)
+    # What an API says to a call without a token.
+    api.answers["/accounts/self"] = lambda request: http({"detail": "no token"}, 401)
+    with pytest.raises(Refused) as refusal:
+        Accounts(cakemail).login(Credentials("user@example.com", "password"))
+    assert refusal.value.reply == replies.LOGIN_UNAVAILABLE
+
+
+@pytest.mark.parametrize("lifetime", [3600, "3600", 1e300, "inf", 10**30])
+def test_a_token_is_good_for_a_day_at_most(api: RawApi, cakemail: Cakemail, lifetime: object) -> None:
+    api.answers["/token"] = lambda request: http({"access_token": "a", "expires_in": lifetime})
+    assert cakemail.password_token("user@example.com", "x").lifetime_seconds in (3600, MAX_LIFETIME_SECONDS)
+
+
+@pytest.mark.parametrize("body", [b'{"data": [{"id": 1e999}]}', b'{"data": {"id": 1e999}}', b'{"data": {"id": "x"}}'])
+def test_an_account_or_list_that_has_no_number_is_no_bug_of_ours(api: RawApi, cakemail: Cakemail, body: bytes) -> None:
+    api.answers["/accounts/self"] = api.answers["/lists"] = lambda request: http(body)
+    for call in (lambda: cakemail.own_account("a"), lambda: cakemail.first_active_list("a", None)):
+        with pytest.raises(OutcomeUnknown):
+            call()
 
 
 # --- Submitting
@@ -270,6 +352,15 @@ def test_one_that_is_closed_after_an_idle_time_is_made_anew(api: RawApi, cakemai
         assert submit(cakemail) == "uuid"
         gevent.sleep(0.15)
     assert api.accepted == 3
+
+
+def test_one_that_has_been_idle_for_as_long_as_it_may_is_made_anew(api: RawApi) -> None:
+    cakemail = client(api.url, SMTPGW_API_IDLE_TIMEOUT_SECONDS="0.2")
+    for _ in range(3):
+        submit(cakemail)
+        gevent.sleep(0.3)
+    assert api.accepted == 3
+    cakemail.close()
 
 
 def test_otherwise_it_is_used_again(api: RawApi, cakemail: Cakemail) -> None:

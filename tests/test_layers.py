@@ -33,13 +33,17 @@ BESIDE = {
     "envelope": {"replies"},
     "logs": {"masking", "outlet", "log_bounds", "replies"},
     "metrics": {"tally", "shares"},
-    "transport": {"http11"},
-    "http11": {"stream"},
+    "transport": {"http11", "stream"},
     "limits": {"metrics"},
     "descriptors": {"settings"},
     "gunicorn_conf": {"worker"},
 }
-ONLY = {"requests": {"transport"}, "urllib3": {"transport", "http11"}, "smtpgw.sandbox": {"demo", "sandbox"}}
+ONLY = {
+    "requests": {"transport"},
+    "urllib3": {"transport"},
+    "httptools": {"http11"},
+    "smtpgw.sandbox": {"demo", "sandbox"},
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
