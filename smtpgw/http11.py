@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages: the head of a request as octets, and an answer read from octets in whatever pieces they come.
+"""HTTP/1.1 messages (RFC 9112): the head of a request as octets, and an answer read from octets in any pieces.
 
 httptools frames the answers. It is llhttp, the parser of Node.js, which rejects what two readers could understand in
 two ways: a length twice, a length beside chunks, folded fields, a line that ends in LF alone. h11 is as strict but

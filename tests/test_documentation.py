@@ -32,7 +32,7 @@ FOLLOWED_IN = {
     "2231": ("mime/parameters.py",),
     "2392": ("mime/inline.py",),
     "3676": ("mime/flowed.py",),
-    "9110": ("cakemail.py",),
+    "9110": ("http11.py",),
     "9112": ("http11.py",),
 }
 
