@@ -30,7 +30,10 @@ class ConnectionLost(Exception):
 class Wire:
     """One connection with a client."""
 
-    __slots__ = ("_buffer", "_early_bytes", "_limits", "_out", "_searched", "_settings", "_stream", "is_reaction")
+    __slots__ = (
+        "_buffer", "_early_bytes", "_is_more_early", "_limits", "_out", "_searched", "_settings", "_stream",
+        "is_reaction",
+    )  # fmt: skip
 
     def __init__(self, stream: Stream, settings: Settings, stopping: Callable[[], bool]) -> None:
         self._stream = stream
@@ -38,6 +41,7 @@ class Wire:
         self._limits = SessionLimits(settings, stopping)
         self._buffer = bytearray()
         self._early_bytes = 0  # of the buffer: what had come before the last replies were sent
+        self._is_more_early = False  # more had come than was read ahead, and some of it may not have been read yet
         # Whether what was read last, a line or message data, came after every reply had been sent: the client has
         # read them, then. What it sent ahead of them, as a client that pipelines does, proves nothing.
         self.is_reaction = False
@@ -57,6 +61,8 @@ class Wire:
         """
         if not self._out:
             return
+        if self._is_more_early:
+            self.read_ahead()
         octets, self._out = bytes(self._out), bytearray()
         try:
             self._stream.send(octets, SEND_SECONDS)
@@ -93,7 +99,7 @@ class Wire:
             self._searched = len(self._buffer)
             return None
         line = bytes(self._buffer[:end])
-        self.is_reaction = not self._early_bytes and not self._out
+        self.is_reaction = not (self._early_bytes or self._out or self._is_more_early)
         del self._buffer[: end + 1]
         self._searched = 0
         self._early_bytes = max(0, self._early_bytes - end - 1)
@@ -131,7 +137,7 @@ class Wire:
             ConnectionLost
         """
         self.flush()
-        self.is_reaction = not self._early_bytes
+        self.is_reaction = not (self._early_bytes or self._is_more_early)
         self._buffer[:0] = b"\r\n"  # so that a message of no lines ends like any other
         limit, searched = self._settings.max_message_bytes, 0
         patience, rate = self._settings.data_timeout_seconds, self._settings.data_min_bytes_per_second
@@ -204,6 +210,7 @@ class Wire:
                 self._buffer += chunk
         except OSError:
             return False
+        self._is_more_early = len(self._buffer) >= MAX_READ_AHEAD_BYTES
         return chunk != b""
 
     # --- TLS

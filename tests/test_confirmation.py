@@ -10,6 +10,7 @@ import gevent
 import pytest
 
 from smtpgw.envelope import Receipt, Submission
+from smtpgw.wire import MAX_READ_AHEAD_BYTES
 from tests.gateway import SENDER, Gateway
 from tests.recorder import PATIENCE_SECONDS, InProcess, Recorder
 from tests.sandbox import Sandbox
@@ -54,6 +55,12 @@ class Client(InProcess):
         return self.gateway
 
 
+def send_much_ahead(client: Client) -> None:
+    """Send more than is read ahead, as with a thousand RCPT; wherever the gateway stops reading, a line ends."""
+    lines = 2 * MAX_READ_AHEAD_BYTES // 64
+    client.sock.sendall(MESSAGE + b"NOOP\r\n".rjust(64 - len(MESSAGE)) + lines * b"NOOP\r\n".rjust(64))
+
+
 def goes_on(command: bytes, code: int) -> Callable[[Client], None]:
     def do(client: Client) -> None:
         client.say(MESSAGE, 250)
@@ -77,6 +84,12 @@ def pipelines_the_next_envelope(client: Client) -> None:
 
 def goes_on_after_what_it_pipelined(client: Client) -> None:
     client.say(MESSAGE + b"RSET\r\nNOOP\r\n", 250)
+    client.say(b"NOOP\r\n", 250)
+
+
+def goes_on_after_much_that_it_pipelined(client: Client) -> None:
+    send_much_ahead(client)
+    client.say(b"VRFY x\r\n", 252)
     client.say(b"NOOP\r\n", 250)
 
 
@@ -120,6 +133,11 @@ def sends_half_a_command_ahead(client: Client) -> None:
     client.say(b"IT\r\n", 221)
 
 
+def sends_more_ahead_than_is_read_ahead(client: Client) -> None:
+    send_much_ahead(client)
+    client.say(b"QUIT\r\n", 221)
+
+
 def sends_everything_ahead(client: Client) -> None:
     """Against RFC 2920: not even 354 is waited for."""
     client.say(MESSAGE + ENVELOPE + MESSAGE + ENVELOPE + MESSAGE + b"QUIT\r\n", 221)
@@ -128,11 +146,12 @@ def sends_everything_ahead(client: Client) -> None:
 PROOFS = [
     goes_on(b"QUIT\r\n", 221), goes_on(b"RSET\r\n", 250), goes_on(b"NOOP\r\n", 250), goes_on(b"WHAT\r\n", 500),
     goes_on(ENVELOPE, 354), goes_on(b"MAIL FROM:<>\r\n", 250), says_quit_and_reads_no_more,
-    pipelines_the_next_envelope, goes_on_after_what_it_pipelined, asks_for_too_long_a_line,
+    pipelines_the_next_envelope, goes_on_after_what_it_pipelined, goes_on_after_much_that_it_pipelined,
+    asks_for_too_long_a_line,
 ]  # fmt: skip
 NO_PROOFS = [
     hangs_up, hangs_up_before, ends_its_side_before, sends_quit_ahead, sends_quit_while_it_is_submitted,
-    sends_half_a_command_ahead, sends_everything_ahead,
+    sends_half_a_command_ahead, sends_more_ahead_than_is_read_ahead, sends_everything_ahead,
 ]  # fmt: skip
 
 
