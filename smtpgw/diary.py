@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from cachetools import TTLCache
 
-from smtpgw import logs, metrics
+from smtpgw import grammar, logs, metrics
 from smtpgw.envelope import Account, Peer, place_of
-from smtpgw.replies import Reply
+from smtpgw.replies import Refused, Reply
 from smtpgw.telling import TELLING
 
 # Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
@@ -62,7 +62,7 @@ class Diary:
                 client=self.peer.address,
                 result=result,
                 account=account_id,
-                username=logs.address(username) if "@" in username else "",  # what is no address may be a secret
+                username=username_in_log(username),
                 mechanism=mechanism,
             )
         )
@@ -91,6 +91,15 @@ class Diary:
                 detail=detail,
             )
         )
+
+
+def username_in_log(username: str) -> str:
+    """A username as the log has it; "" where it is no mail address and so may be a password, sent in its place."""
+    try:
+        grammar.mailbox(username)
+    except Refused:
+        return ""
+    return logs.address(username)
 
 
 LOGIN_RESULTS = {

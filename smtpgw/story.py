@@ -3,7 +3,7 @@
 import re
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from time import monotonic
@@ -86,7 +86,7 @@ class Story:
     def _fail(self, problem: BaseException) -> None:
         if isinstance(problem, HeaderRefused):
             self._count([problem.finding])
-            self.fields["refused"] = f"{problem.finding.header}: {logs.text(problem.finding.detail)}"
+            self.fields["refused"] = found(problem.finding)
         if isinstance(problem, Refused):
             self.reply = problem.reply
         else:
@@ -108,7 +108,7 @@ class Story:
         if options.findings:
             self._count(options.findings)
         if options.metadata:
-            self.fields["metadata"] = {name: logs.text(value) for name, value in options.metadata.items()}
+            self.fields["metadata"] = with_masked_addresses(options.metadata)
         if options.account_id is not None:
             self.fields["sub_account"] = options.account_id
 
@@ -117,7 +117,7 @@ class Story:
             metrics.DIALECTS.count(finding.dialect, finding.verdict.value)
         verdicts = Counter(f"{finding.dialect} {finding.verdict}" for finding in findings)
         self.fields["verdicts"] = dict(verdicts)
-        lost = [f"{f.header}: {logs.text(f.detail)}" for f in findings if f.verdict is Verdict.STRIP_WARN]
+        lost = [found(finding) for finding in findings if finding.verdict is Verdict.STRIP_WARN]
         if lost:
             self.fields["lost"] = lost
 
@@ -244,6 +244,20 @@ def told(outcome: Outcome) -> dict[str, str]:
     """A recipient's outcome as the log has it."""
     to = logs.address(outcome.recipient)
     return {"to": to, "uuid": outcome.uuid} if outcome.is_accepted else {"to": to, "reply": words(outcome.reply)}
+
+
+def found(finding: Finding) -> str:
+    """A finding as the log has it; names of headers and keys are the client's, and may have addresses, too."""
+    return logs.text(f"{finding.header}: {finding.detail}")
+
+
+def with_masked_addresses(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata as the log has it; names that masking makes the same are told apart by their position."""
+    masked: dict[str, str] = {}
+    for position, (name, value) in enumerate(metadata.items(), 1):
+        key = logs.text(name)
+        masked[f"{key} ({position})" if key in masked else key] = logs.text(value)
+    return masked
 
 
 def words(reply: Reply) -> str:

@@ -173,17 +173,30 @@ def test_hashing_needs_a_key():
 
 
 def test_a_username_that_may_be_a_secret_is_not_logged(gateway):
-    for username in ("apikey-or-whatever-somebody-pastes", USERNAME):
+    for username in ("apikey-or-whatever-somebody-pastes", "p@ssw0rd", USERNAME):
         with gateway.encrypted() as client, pytest.raises(smtplib.SMTPAuthenticationError) as refusal:
             client.login(username, "wrong password")
         assert story(gateway.log, re.search(rb"\[(\w+)\]", refusal.value.smtp_error)[1].decode())
     log = gateway.log.read_text()
     assert "apikey-or-whatever" not in log
+    assert "ssw0rd" not in log
     assert "d***@cakemail.example" in log
     assert "wrong password" not in log
 
 
 # --- The story of a message
+
+
+def test_addresses_in_names_are_masked_too(gateway):
+    """Names of metadata, of keys and of headers are the client's."""
+    smtpapi = '{"unique_args": {"ann@victim.example": "1", "al@victim.example": "2"}, "bob@victim.example": 3}'
+    headers = f"X-SMTPAPI: {smtpapi}\r\nX-MC-carl@victim.example: 4\r\n"
+    with gateway.client() as client:
+        client.sendmail(SENDER, ["jane.roe@customer.example"], mail("<names@app.example>", headers=headers))
+    (told,) = story(gateway.log, "<names@app.example>")
+    assert told["metadata"] == {"a***@victim.example": "1", "a***@victim.example (2)": "2"}
+    assert "X-SMTPAPI b***@victim.example: not a key we know" in told["lost"]
+    assert not re.search(r"(ann|al|bob|carl)@victim", gateway.log.read_text())
 
 
 def test_one_message_id_finds_the_whole_story(sandbox, gateway):
