@@ -133,7 +133,7 @@ class Wire:
         A message that is too big is read to its end and dropped: what follows it must not be taken for commands.
 
         Raises:
-            Refused: 552 when it is too big, 452 when the worker has no room, 421 when it comes too slowly.
+            Refused: 552 when it is too big, 452 without room, 421 when it is too slow, or dropped as the session ends.
             ConnectionLost
         """
         self.flush()
@@ -148,6 +148,7 @@ class Wire:
                 refusal = refusal or replies.MESSAGE_TOO_BIG.filled(limit=limit)
                 del self._buffer[: 1 - len(END_OF_DATA)]
                 hold.release()
+                self._limits.check_time(logged_in=True, between_messages=False)  # else it may go on for ever
             searched = max(0, len(self._buffer) - len(END_OF_DATA) + 1)
             chunk = self._receive(deadline - monotonic())
             if chunk is None:
@@ -157,8 +158,7 @@ class Wire:
             # however much came before, a client that stops is not waited for longer than that.
             deadline = min(deadline + len(chunk) / rate, monotonic() + patience)
             self._buffer += chunk
-            if not refusal and not hold.grow(len(chunk)):
-                refusal = hold.refusal
+            refusal = refusal or (None if hold.grow(len(chunk)) else hold.refusal)
         data = unstuffed(bytes(memoryview(self._buffer)[2 : end + 2]))
         del self._buffer[: end + len(END_OF_DATA)]
         self._early_bytes = 0 if self.is_reaction else len(self._buffer)
