@@ -14,6 +14,8 @@ def contradictions(settings: "Settings") -> list[str]:
         found.append(f"{names}: must have different ports")
     if settings.max_bytes_in_flight < settings.max_message_bytes:
         found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
+    if settings.max_bytes_in_flight < settings.max_request_bytes:
+        found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_REQUEST_BYTES")
     # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
     if max(settings.api_timeout_seconds, settings.api_retry_seconds) > settings.submit_timeout_seconds:
         names = "SMTPGW_API_TIMEOUT_SECONDS and SMTPGW_API_RETRY_SECONDS"

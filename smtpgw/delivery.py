@@ -30,6 +30,8 @@ from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.translation import EmailRequest
 
+# Of a message to many recipients, so much of its requests at a time, or one: each has the whole message in it.
+MAX_COPIES_BYTES = 32 * 1024 * 1024
 FIRST_PAUSE_SECONDS = 0.25  # before trying again what named no delay; doubled each time
 LEAST_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
 
@@ -80,7 +82,8 @@ class Delivery:
 
         if len(recipients) == 1:
             return [once(recipients[0])]
-        outcomes = list(Pool(self.settings.recipients_in_parallel).map(tracing.carried(once), recipients))
+        parallel = max(1, min(self.settings.recipients_in_parallel, MAX_COPIES_BYTES // len(request.template)))
+        outcomes = list(Pool(parallel).map(tracing.carried(once), recipients))
         if any(outcome.is_deferred for outcome in outcomes):
             self.memory.await_retry(message, outcomes)
         return outcomes

@@ -65,6 +65,10 @@ class Envelope:
     recipients: list[str] = field(default_factory=list)
 
 
+def nothing_reserved(octets: int) -> None:
+    """Count nothing: of a message that no session holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One message, whole, on its way from a session to the gateway."""
@@ -75,6 +79,8 @@ class Submission:
     envelope: Envelope
     raw: bytes = field(repr=False)
     client: str = ""  # the address it came from
+    # Counts it as so many octets of those that the worker holds. Raises Refused where there is no room for more.
+    reserve: Callable[[int], None] = field(default=nothing_reserved, repr=False)
 
 
 def nothing() -> None:

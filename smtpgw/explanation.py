@@ -3,6 +3,7 @@
 The ids of sender and list are Cakemail's to tell: words in angle brackets stand in their places.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -147,12 +148,13 @@ def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Messag
     Raises:
         Refused
     """
+    read = functools.partial(message.parse, raw, settings.inline_images, limit_bytes=settings.request_limit_bytes)
     if null_sender is not None:
-        return message.parse(raw, settings.inline_images, null_sender=null_sender)
+        return read(null_sender=null_sender)
     try:
-        return message.parse(raw, settings.inline_images)
+        return read()
     except Refused:
-        return message.parse(raw, settings.inline_images, null_sender=True)
+        return read(null_sender=True)
 
 
 def submit(
@@ -178,9 +180,8 @@ def submit(
         raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
     sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
     list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
-    told.request = translation.translate(
-        mail, options, sender_id, list_id, settings.default_type, settings.bulk_headers
-    )
+    how = settings.default_type, settings.bulk_headers, settings.request_limit_bytes
+    told.request = translation.translate(mail, options, sender_id, list_id, *how)
     told.body = orjson.loads(told.request.body_for(envelope.recipients[0]))
     if options.discard:
         return replies.DISCARDED.filled(header=options.discard)

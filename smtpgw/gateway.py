@@ -74,9 +74,11 @@ class Gateway:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
         deadline = story.began + self.settings.submit_timeout_seconds
         work = self.offload.message(len(raw), account.id, deadline)
-        inline_images = self.settings.inline_images
+        inline_images, limit = self.settings.inline_images, self.settings.request_limit_bytes
+        is_null = not envelope.reverse_path
         with story.stage("parse"):
-            mail = work(lambda: message.parse(raw, inline_images, null_sender=not envelope.reverse_path))
+            mail = work(lambda: message.parse(raw, inline_images, null_sender=is_null, limit_bytes=limit))
+        submission.reserve(max(len(raw), mail.content_bytes))
         story.message(mail)
         mapping = self.mappings.account(account.id)
         options = work(lambda: dialects.read(mail, envelope.recipients, mapping))
@@ -85,8 +87,10 @@ class Gateway:
             sender_id, list_id = self._sender_and_list(submission, mail, options, deadline)
         story.sender(sender_id)
         with story.stage("translate"):
-            types = self.settings.default_type, self.settings.bulk_headers
-            request = work(lambda: translation.translate(mail, options, sender_id, list_id, *types))
+            how = self.settings.default_type, self.settings.bulk_headers, limit
+            request = work(lambda: translation.translate(mail, options, sender_id, list_id, *how))
+        mail = mail.without_content()  # all of it is in the request
+        submission.reserve(max(len(raw), len(request.template)))
         story.request(request)
         if options.discard:
             return Receipt(replies.DISCARDED.filled(header=options.discard))

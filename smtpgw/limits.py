@@ -38,6 +38,19 @@ class Hold:
         self.octets += octets
         return True
 
+    def resize(self, octets: int) -> None:
+        """Count the message as so many octets from now on, since that is what it has become.
+
+        Raises:
+            Refused: 452 4.3.1 where there is no room for more of them.
+        """
+        if octets <= self.octets:
+            self.room.take(self.owners, octets - self.octets)
+            self.octets = octets
+        elif not self.grow(octets - self.octets):
+            count(self.refusal)
+            raise Refused(self.refusal)
+
     def release(self) -> None:
         self.room.take(self.owners, -self.octets)
         self.octets = 0

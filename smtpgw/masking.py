@@ -13,7 +13,10 @@ from collections.abc import Callable
 from smtpgw.settings import Settings, SettingsError
 
 DIGEST_BYTES = 8  # two of a billion addresses are the same in the log at a chance of some percent
-MAILBOX = re.compile(r"[^\s<>\"'`()\[\],:;@=]+@[^\s<>\"'`()\[\],:;@=]+[^\s<>\"'`()\[\],:;@=.]")
+# A match begins where a word does: a try at each letter of a long word would read all of it each time.
+MAILBOX = re.compile(
+    r"(?<![^\s<>\"'`()\[\],:;@=])[^\s<>\"'`()\[\],:;@=]++@[^\s<>\"'`()\[\],:;@=]+[^\s<>\"'`()\[\],:;@=.]"
+)
 
 
 def whole(mailbox: str) -> str:

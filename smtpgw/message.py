@@ -1,14 +1,25 @@
 """Raw octets to a Message: what its author wrote, in the terms of Cakemail's API.
 
-Whatever the API cannot carry is refused with a reply that names it, and never dropped in silence: see the table of
-body parts in `parse`. The pieces of the work are in `smtpgw.mime`.
+Whatever the API cannot carry is refused with a reply that names it, and never dropped in silence. The pieces of the
+work are in `smtpgw.mime`.
+
+| part | becomes |
+|---|---|
+| text/plain and text/html to be read | text and HTML; several of them one after another |
+| attached file of the API's nine types | attachment, its name made to fit |
+| attached file of another type, a text file too | refused |
+| text/calendar as an alternative | attachment `invite.ics` |
+| image that the HTML shows (`cid:`) | `data:` address in the HTML, or refused |
+| text/x-amp-html, text/watch-html | dropped: another version says the same |
+| signed, encrypted, attached message, report, winmail.dat | refused |
+| of a bounce: report, attached message | text: see `smtpgw.mime.bounces` |
 """
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from smtpgw.mime import bounces, inline, parts
+from smtpgw.mime import bounces, growth, inline, parts
 from smtpgw.mime.addresses import Mailbox, NoBrackets, NoMailbox, mailboxes
 from smtpgw.mime.attachments import Attachment, attachment
 from smtpgw.mime.bodies import Reading
@@ -34,34 +45,41 @@ class Message:
     notes: tuple[str, ...]  # what was changed to fit the API, for the log; nothing of the content
     is_bounce: bool = False  # a mail system's: an address of its author may be missing, and is nobody's sender
 
+    @property
+    def content_bytes(self) -> int:
+        """The memory that text, HTML and attachments take."""
+        texts = [text for text in (self.text, self.html) if text]
+        sizes = sum(growth.memory_bytes([text]) for text in texts)
+        return sizes + sum(len(file.content) for file in self.attachments)
 
-def parse(raw: bytes, inline_images: str, *, null_sender: bool = False) -> Message:
-    """Read a message.
+    def without_content(self) -> "Message":
+        """Return the message without the text, HTML and attachments, which may be megabytes."""
+        return replace(self, text=None, html=None, attachments=())
 
-    | part | becomes |
-    |---|---|
-    | text/plain and text/html to be read | text and HTML; several of them one after another |
-    | attached file of the API's nine types | attachment, its name made to fit |
-    | attached file of another type, a text file too | refused |
-    | text/calendar as an alternative | attachment `invite.ics` |
-    | image that the HTML shows (`cid:`) | `data:` address in the HTML, or refused |
-    | text/x-amp-html, text/watch-html | dropped: another version says the same |
-    | signed, encrypted, attached message, report, winmail.dat | refused |
-    | of a bounce: report, attached message | text: see `smtpgw.mime.bounces` |
+
+def parse(
+    raw: bytes,
+    inline_images: str,
+    *,
+    null_sender: bool = False,
+    limit_bytes: int = growth.DEFAULT_LIMIT_BYTES,
+) -> Message:
+    """Read a message. See the table at the head of this module.
 
     Args:
         raw: the message as it came, its lines ended by CRLF or LF.
         inline_images: "embed" or "refuse".
         null_sender: its reverse-path is null, so that it may be a bounce.
+        limit_bytes: the memory that its text, or its HTML, may take.
 
     Raises:
-        Refused: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, UNSUPPORTED_ATTACHMENT or
-            UNSUPPORTED_PART; never another exception, whatever the octets are.
+        Refused: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, REQUEST_TOO_BIG,
+            UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never another exception, whatever the octets are.
     """
     root = parts.tree(raw)
     is_bounce = null_sender and bounces.is_bounce(root)
     author = bounce_author_of(root) if is_bounce else author_of(root.headers)
-    reading = Reading(is_bounce=is_bounce)
+    reading = Reading(is_bounce=is_bounce, limit_bytes=limit_bytes)
     body = reading.body(root)
     html = with_inline_images(body.html, reading, inline_images)
     return Message(
@@ -80,6 +98,8 @@ def parse(raw: bytes, inline_images: str, *, null_sender: bool = False) -> Messa
 def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
     """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender? An empty field is no field."""
     values = [header.value for header in headers if header.value and header.name.lower() == "from"]
+    if len(values) > 1:
+        raise Refused(BAD_AUTHOR)
     try:
         named = [mailboxes(value) for value in values]
     except NoBrackets:
@@ -111,22 +131,23 @@ def with_inline_images(html: str | None, reading: Reading, inline_images: str) -
     if inline_images == "refuse":
         first = next(iter(images.values()))
         raise Refused(UNSUPPORTED_PART.filled(what=f"Inline image {first.file_name[:200] or inline.content_id(first)}"))
-    reading.files = [part for part in reading.files if part not in images.values()]
+    shown = {id(part) for part in images.values()}
+    reading.files = [part for part in reading.files if id(part) not in shown]
     reading.notes.append(f"embedded {len(images)} inline images in the HTML")
-    return inline.embedded(html, images)
+    return inline.embedded(html, images, reading.limit_bytes)
 
 
 def attachments(reading: Reading) -> tuple[Attachment, ...]:
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     made = [noted(part, reading, taken) for part in reading.files]
     calendars = {calendar_digest(file) for file in made if reading.invitations and file.type == "calendar"}
     for part in reading.invitations:
-        invitation = attachment(part, set(taken))
+        invitation = attachment(part, dict(taken))
         digest = calendar_digest(invitation)
         if digest in calendars:
             continue  # Calendars send it twice, as an alternative and as a file.
         calendars.add(digest)
-        taken.add(invitation.filename.lower())
+        taken[invitation.filename.lower()] = 1
         made.append(invitation)
         reading.notes.append(f"the calendar invitation became the attachment {invitation.filename}")
     return tuple(made)
@@ -138,7 +159,7 @@ def calendar_digest(file: Attachment) -> bytes:
     return hashlib.sha256(lines.strip()).digest()
 
 
-def noted(part: Part, reading: Reading, taken: set[str]) -> Attachment:
+def noted(part: Part, reading: Reading, taken: dict[str, int]) -> Attachment:
     made = attachment(part, taken)
     if made.filename != part.file_name:
         reading.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")

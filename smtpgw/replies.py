@@ -167,6 +167,12 @@ SEND_DATA = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 QUEUED = Reply(250, "2.0.0", "Ok: queued as {id}")
 DISCARDED = Reply(250, "2.0.0", "Ok: test mode ({header}), message discarded, not delivered")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is larger than {limit} octets")  # RFC 1870 §6.1
+REQUEST_TOO_BIG = Reply(
+    552,
+    "5.3.4",
+    "Message becomes larger than {limit} octets on its way to Cakemail; send less text, fewer or smaller attachments,"
+    " or each inline image once; message not sent",
+)
 HEADERS_TOO_BIG = Reply(552, "5.3.4", "Message has too many header fields, or too long ones")
 BAD_AUTHOR = Reply(550, "5.6.0", "From must name exactly one address; message not sent")  # RFC 5322 §3.6.2
 AUTHOR_WITHOUT_BRACKETS = Reply(

@@ -12,7 +12,7 @@ from typing import Protocol
 from smtpgw import bugs, grammar, metrics, replies, sasl
 from smtpgw.diary import Diary
 from smtpgw.envelope import Account, Credentials, Envelope, Peer, Receipt, Submission
-from smtpgw.limits import Room
+from smtpgw.limits import Hold, Room
 from smtpgw.replies import Refused, Reply
 from smtpgw.settings import Settings
 from smtpgw.tls import Certificate
@@ -218,13 +218,14 @@ class Session:
             raw = self.wire.read_data(hold)
             self.in_data = False
             self.confirm()  # of the message before: a group of MAIL, RCPT and DATA may have been sent ahead of its 250
-            return self.submit(envelope, raw)
+            return self.submit(envelope, raw, hold)
 
-    def submit(self, envelope: Envelope, raw: bytes) -> Reply:
+    def submit(self, envelope: Envelope, raw: bytes, hold: Hold) -> Reply:
         """Give the message to the gateway; the reply that accepts it."""
         assert self.account  # COMMANDS says that DATA needs a login
         self.messages += 1
-        submission = Submission(f"{self.id}.{self.messages}", self.id, self.account, envelope, raw, self.peer.address)
+        name, client = f"{self.id}.{self.messages}", self.peer.address
+        submission = Submission(name, self.id, self.account, envelope, raw, client, hold.resize)
         self.receipt = self.gateway.submit(submission)
         self.mistakes = 0
         self.wire.read_ahead()

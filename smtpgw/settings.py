@@ -92,6 +92,12 @@ class Settings:
     max_message_bytes: int = setting(
         "SMTPGW_MAX_MESSAGE_BYTES", "26214400", whole(1024, 100 * MIB), "a message, as SIZE says; above it 552 5.3.4"
     )
+    max_request_bytes: int = setting(
+        "SMTPGW_MAX_REQUEST_BYTES",
+        "0",
+        whole(0, 400 * MIB),
+        "a message as the JSON for one recipient, and its text in memory; above it 552 5.3.4; 0: twice a message",
+    )
     max_recipients: int = setting(
         "SMTPGW_MAX_RECIPIENTS", "1000", whole(1, 1000), "recipients a message; above it 452 4.5.3"
     )
@@ -282,6 +288,11 @@ class Settings:
         """The listeners there are, by name: smtp, smtps, internal, http. No two have the same port."""
         every = {"smtp": self.smtp_bind, "smtps": self.smtps_bind, "internal": self.internal_bind}
         return {name: bound for name, bound in {**every, "http": self.http_bind}.items() if bound}
+
+    @property
+    def request_limit_bytes(self) -> int:
+        """The octets that a request to the API may have: never more than a worker may hold."""
+        return self.max_request_bytes or min(2 * self.max_message_bytes, self.max_bytes_in_flight)
 
     @property
     def graceful_timeout_seconds(self) -> int:

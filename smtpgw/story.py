@@ -15,6 +15,7 @@ from smtpgw.dialects import Finding, HeaderRefused, Options, Verdict
 from smtpgw.envelope import Submission
 from smtpgw.memory import Outcome
 from smtpgw.message import Message
+from smtpgw.mime.fields import SECTION_BYTES
 from smtpgw.replies import INTERNAL_ERROR, Refused, Reply
 from smtpgw.telling import TELLING
 from smtpgw.translation import EmailRequest
@@ -267,6 +268,6 @@ def words(reply: Reply) -> str:
 
 def message_id(raw: bytes) -> str:
     """The Message-ID of a message that cannot be parsed; "" where there is none."""
-    end = raw.find(b"\r\n\r\n")
-    found = MESSAGE_ID.search(raw[: end if end >= 0 else None])
+    end = raw.find(b"\r\n\r\n", 0, SECTION_BYTES)
+    found = MESSAGE_ID.search(raw, 0, end if end >= 0 else SECTION_BYTES)
     return found[1].decode("ascii", "replace").strip() if found else ""

@@ -12,12 +12,15 @@ import orjson
 
 from smtpgw.dialects import Options
 from smtpgw.message import Attachment, Header, Message
+from smtpgw.mime import growth
 from smtpgw.mime.addresses import NoMailbox, mailboxes
 from smtpgw.mime.words import encoded, encoded_words
 from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused
 
 NO_SUBJECT = "(no subject)"  # the API wants at least one character
 NO_TEXT = " "
+MAX_JSON_BYTES_PER_CHARACTER = 6
+CHECKED_CHARACTERS = 1024 * 1024
 NOBODY = b'{"email":""'
 
 # Delivered as they are. Everything else that does not begin with X- has its place elsewhere in the request, would
@@ -46,6 +49,7 @@ ADDRESSES = frozenset({"reply-to", "disposition-notification-to", "return-receip
 DEFAULT_BULK_HEADERS = ("list-unsubscribe",)
 BULK_PRECEDENCE = frozenset({"bulk", "list", "junk"})
 NOT_TRACKED = {"opens": False, "clicks_html": False, "clicks_text": False}
+MAX_DOMAIN_CHARACTERS = 255  # RFC 1035 §2.3.4; in its ASCII form it is longer still
 URL_CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
 
 
@@ -71,6 +75,7 @@ def translate(
     list_id: int | None,
     default_type: str,
     bulk_headers: Collection[str] = DEFAULT_BULK_HEADERS,
+    limit_bytes: int = growth.DEFAULT_LIMIT_BYTES,
 ) -> EmailRequest:
     """The requests that a message becomes.
 
@@ -81,9 +86,10 @@ def translate(
         list_id: the list whose contacts the recipients are, if there is one.
         default_type: "marketing" or "transactional", of a message that does not say which it is.
         bulk_headers: lower-case names of the headers that make such a message marketing.
+        limit_bytes: of the body of a request.
 
     Raises:
-        Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered.
+        Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered, REQUEST_TOO_BIG.
     """
     notes: list[str] = []
     options = options_of_bounce(message, options) if message.is_bounce else options
@@ -91,10 +97,27 @@ def translate(
     if bulk_header:
         notes.append(f"marketing, because of {bulk_header}")
     headers = [*delivered(message.headers, options.consumed, notes), *options.extra_headers]
+    said = content(message, options, "marketing" if bulk_header else default_type)
+    request = request_of(message, options, sender(message, sender_id), said, list_id, headers)
+    check_size(request, limit_bytes)
+    template = orjson.dumps(request)
+    growth.check(len(template), limit_bytes)
+    return EmailRequest(options.account_id, tuple(notes), template, bulk_header)
+
+
+def request_of(
+    message: Message,
+    options: Options,
+    sender: dict[str, str],
+    content: dict[str, Any],
+    list_id: int | None,
+    headers: list[Header],
+) -> dict[str, Any]:
+    """Return the request, with an empty recipient and without what is empty otherwise."""
     request: dict[str, Any] = {
         "email": "",
-        "sender": sender(message, sender_id),
-        "content": content(message, options, "marketing" if bulk_header else default_type),
+        "sender": sender,
+        "content": content,
     }
     optional: dict[str, Any] = {
         "list_id": list_id,
@@ -103,8 +126,23 @@ def translate(
         "additional_headers": [{"name": header.name, "value": header.value} for header in headers],
         "attachment": [attachment(file) for file in message.attachments],
     }
-    request.update({name: value for name, value in optional.items() if value})
-    return EmailRequest(options.account_id, tuple(notes), orjson.dumps(request), bulk_header)
+    return request | {name: value for name, value in optional.items() if value}
+
+
+def check_size(request: dict[str, Any], limit_bytes: int) -> None:
+    """Raise Refused (REQUEST_TOO_BIG) before memory is taken for a request that is too big.
+
+    In JSON a control character takes six octets, as a character does at most, and base64 takes what it takes.
+    """
+    texts = [text for text in request["content"].values() if isinstance(text, str)]
+    size = sum(len(file["content"]) for file in request.get("attachment", ()))
+    growth.check(size, limit_bytes)
+    if size + MAX_JSON_BYTES_PER_CHARACTER * sum(map(len, texts)) <= limit_bytes:
+        return
+    for text in texts:
+        for at in range(0, len(text), CHECKED_CHARACTERS):
+            size += len(orjson.dumps(text[at : at + CHECKED_CHARACTERS])) - len('""')
+            growth.check(size, limit_bytes)
 
 
 def attachment(file: Attachment) -> dict[str, str]:
@@ -163,7 +201,7 @@ def is_automatic(message: Message) -> bool:
 
 
 def delivered(headers: tuple[Header, ...], consumed: frozenset[str], notes: list[str]) -> Iterator[Header]:
-    """The headers for the recipient, in ASCII. Of Reply-To and List-* fields the first counts (RFC 5322 §3.6)."""
+    """The headers for the recipient, in ASCII. Of fields that RFC 5322 §3.6 and others allow once, the first counts."""
     seen: set[str] = set()
     for header in headers:
         name = header.name.lower()
@@ -172,7 +210,7 @@ def delivered(headers: tuple[Header, ...], consumed: frozenset[str], notes: list
         if not is_delivered(name):
             if name not in EXPECTED and not name.startswith("content-"):
                 notes.append(f"{header.name} not delivered")
-        elif name in seen and (name == "reply-to" or name.startswith("list-")):
+        elif name in seen and (name in ADDRESSES or name.startswith("list-")):
             notes.append(f"repeated {header.name} not delivered")
         else:
             seen.add(name)
@@ -206,6 +244,8 @@ def mailbox_in_ascii(header: str, name: str, address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not local.isascii():
         raise Refused(UNSUPPORTED_HEADER.filled(header=header, what=f"the mailbox name of {address}"))
+    if len(domain) > MAX_DOMAIN_CHARACTERS:
+        raise Refused(BAD_HEADER_VALUE.filled(header=header, why=f"{domain[:80]}… is no domain"))
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")

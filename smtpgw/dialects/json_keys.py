@@ -8,6 +8,7 @@ from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect, Row
 
 UNKNOWN_KEY = "not a key we know"
+MAX_KEYS = 1000  # of an object whose keys are looked up one by one; providers know some twenty
 
 
 def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
@@ -28,14 +29,14 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
         if not keys:
             reading.found(STRIP, "empty")
         reading.siblings = keys
-        for key, value in keys.items():
+        for key, value in few(reading, keys).items():
             walk(reading, header, key, value)
 
     def walk(reading: Reading, header: str, path: str, value: Any) -> None:
         reading.header = f"{header} {path}"
         row = table.get(path)
         if row is None and path in inner:
-            for key, item in inner_object(reading, value).items():
+            for key, item in few(reading, inner_object(reading, value)).items():
                 walk(reading, header, f"{path}.{key}", item)
             return
         if row is None or not row.free_keys:
@@ -46,9 +47,8 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
 
 
 def check_test_modes(reading: Reading, value: Any) -> None:
-    for key, item in values.items_within(value):
-        if values.TEST_MODE_NAME.search(key) and not values.is_negative(item):
-            reading.refuse(f"the test mode {key[:60]}")
+    if key := values.unsafe_test_mode(value):
+        reading.refuse(f"the test mode {key[:60]}")
 
 
 def parsed_object(reading: Reading, text: str) -> dict[str, Any]:
@@ -64,6 +64,12 @@ def inner_object(reading: Reading, value: Any) -> dict[str, Any]:
     if found is None:
         reading.invalid("must be a JSON object")
     return found
+
+
+def few(reading: Reading, keys: dict[str, Any]) -> dict[str, Any]:
+    if len(keys) > MAX_KEYS:
+        reading.invalid(f"has an object of more than {MAX_KEYS} keys")
+    return keys
 
 
 def enclosing(path: str) -> list[str]:

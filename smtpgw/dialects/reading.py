@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn
 
 from smtpgw.dialects import values
@@ -16,6 +17,9 @@ from smtpgw.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused, Reply
 MAX_TAGS = 255  # the API's
 # What one message may make us search, and write to the log.
 MAX_PLACEHOLDERS = 10_000
+MAX_SEARCHED_CHARACTERS = 256 * 1024 * 1024  # texts that are looked for, times what they are looked for in
+MAX_TAG_TEXTS = 1000
+MAX_METADATA_HEADERS = 1000
 MAX_FINDINGS = 200
 MAX_SHOWN_LENGTH = 100
 MAX_LOGGED_PAIRS = 100
@@ -53,7 +57,10 @@ class Reading:
     discard: str = ""
     findings: list[Finding] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
-    searched: dict[re.Pattern[str], frozenset[str]] = field(default_factory=dict)
+    searched: dict[object, frozenset[str]] = field(default_factory=dict)
+    occurring: dict[str, bool] = field(default_factory=dict)
+    searched_characters: int = 0
+    tag_texts: int = 0
     last: list[tuple[str, str, Callable[[], None]]] = field(default_factory=list)
 
     @property
@@ -94,7 +101,11 @@ class Reading:
     def add_tags(self, texts: Sequence[str]) -> None:
         """Never refuses a message: tags are made to fit, and what was changed or dropped is told."""
         said, dropped = [], []
-        for text in texts:
+        rest = texts[MAX_TAG_TEXTS - self.tag_texts :]
+        if rest:
+            dropped.append(f"{len(rest)} more dropped")
+        for text in texts[: MAX_TAG_TEXTS - self.tag_texts]:
+            self.tag_texts += 1
             tag = values.tag(text)
             if tag and (tag in self.tags or len(self.tags) < MAX_TAGS):
                 self.tags[tag] = None
@@ -110,7 +121,9 @@ class Reading:
         if not pairs:
             self.found(Verdict.STRIP)
         elif self.mapping.metadata_as_headers:
-            self.found(Verdict.MAP, "as X-Metadata- headers")
+            is_too_much = len(self.metadata) > MAX_METADATA_HEADERS
+            more = f", the first {MAX_METADATA_HEADERS} of them" if is_too_much else ""
+            self.found(Verdict.STRIP_WARN if is_too_much else Verdict.MAP, f"as X-Metadata- headers{more}")
         else:
             self.found(Verdict.STRIP_WARN, "metadata is only in the gateway's log")
 
@@ -121,11 +134,22 @@ class Reading:
     # --- What an effect can ask ---------------------------------------------------------------------------------------
 
     def occurs(self, text: str) -> bool:
-        return any(text in part for part in self.parts())
+        if text not in self.occurring:
+            self.searched_characters += sum(map(len, self.parts()))
+            if self.searched_characters > MAX_SEARCHED_CHARACTERS:
+                self.refuse("looking for so many texts in a message of this size")
+            self.occurring[text] = any(text in part for part in self.parts())
+        return self.occurring[text]
 
     def parts(self) -> tuple[str, ...]:
         """What a recipient reads: subject, HTML, text."""
         return tuple(part for part in (self.message.subject, self.message.html, self.message.text) if part)
+
+    def derived(self, pattern: re.Pattern[str], derive: Callable[[frozenset[str]], frozenset[str]]) -> frozenset[str]:
+        """Return what `derive` makes of the matches of a pattern, computed once."""
+        if derive not in self.searched:
+            self.searched[derive] = derive(self.search(pattern))
+        return self.searched[derive]
 
     def search(self, pattern: re.Pattern[str]) -> frozenset[str]:
         """What matches in subject, HTML and text. Looked for once, however often a header is repeated."""
@@ -193,5 +217,6 @@ def logged(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> tuple[Header, ...]:
-    named = {f"X-Metadata-{values.tag(key)}": value for key, value in metadata.items() if values.tag(key)}
+    pairs = islice(metadata.items(), MAX_METADATA_HEADERS)
+    named = {f"X-Metadata-{tag}": value for key, value in pairs if (tag := values.tag(key))}
     return tuple(Header(name, encoded(one_line(value))) for name, value in named.items() if value)

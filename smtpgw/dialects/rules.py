@@ -14,6 +14,7 @@ from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect
 
 CLOCK_SKEW_SECONDS = 60  # a schedule so little ahead is "now"
 MAX_SUBSTITUTIONS = 100  # each is looked for in the whole message
+MAX_TIMES = 10_000  # of send_each_at, one a recipient
 UNREADABLE = "not a value we know"
 # Longer ones are text that happens to have braces.
 MERGE_TAG = re.compile(r"\*\|[^|\r\n]{1,200}\|\*|\{\{[^{}]{1,200}\}\}")
@@ -147,7 +148,10 @@ def schedule(instant: Callable[[Any], float | None]) -> Effect:
         if value is None or value == []:
             reading.found(STRIP)
             return
-        for item in value if isinstance(value, list) else [value]:
+        times = value if isinstance(value, list) else [value]
+        if len(times) > MAX_TIMES:
+            reading.invalid(f"has more than {MAX_TIMES} times")
+        for item in times:
             when = instant(item)
             if when is None:
                 reading.invalid("the time cannot be read")
@@ -163,7 +167,7 @@ def schedule(instant: Callable[[Any], float | None]) -> Effect:
 
 def extra_recipients(reading: Reading, value: Any) -> None:
     """Copies to others: without their RCPT, ignoring them loses a copy, and honouring them overrides the envelope."""
-    if not values.addresses(value) <= reading.recipients:
+    if not all(address in reading.recipients for address in values.addresses(value)):
         reading.refuse("a copy to an address that has no RCPT")
     reading.found(STRIP, "all are recipients already")
 
@@ -187,13 +191,13 @@ def refuse_where(pattern: str) -> Effect:
 
 def merge_variables(reading: Reading, names: Iterable[str]) -> None:
     """Names that stand in the message as `*|NAME|*` or `{{name}}`."""
-    visible = named_in(reading.search(MERGE_TAG))
+    visible = reading.derived(MERGE_TAG, named_in)
     refuse_visible(reading, [name for name in names if name.lower() in visible])
 
 
-def named_in(tokens: Iterable[str]) -> set[str]:
+def named_in(tokens: Iterable[str]) -> frozenset[str]:
     """The names in placeholders such as `*|HTML:FNAME|*` or `{{#if fname}}`, in lower case."""
-    return {word for token in tokens for word in (token[2:-2].strip().lower(), *NAME.findall(token.lower()))}
+    return frozenset(word for token in tokens for word in (token[2:-2].strip().lower(), *NAME.findall(token.lower())))
 
 
 def refuse_visible(reading: Reading, placeholders: Sequence[str]) -> None:

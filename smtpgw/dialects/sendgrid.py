@@ -18,7 +18,11 @@ from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Effec
 
 def replaced_recipients(reading: Reading, value: Any) -> None:
     """SendGrid sends to these instead; whether a RCPT outside the list gets a copy there is not documented."""
-    wanted = values.addresses(value)
+    wanted = set()
+    for address in values.addresses(value):
+        wanted.add(address)
+        if address not in reading.recipients:  # the rest of them is not read
+            break
     if wanted and wanted != reading.recipients:
         reading.refuse("naming other recipients than RCPT")
     reading.found(STRIP, "the recipients are those of RCPT")

@@ -7,6 +7,8 @@ from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import first_instance
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 
+MAX_FIELDS = 10  # of the list, and what follows is not read: two mean something
+
 
 def message_tags(reading: Reading, value: str) -> None:
     """`name=value` pairs; Cakemail's tags have no values."""
@@ -17,7 +19,9 @@ def list_management(reading: Reading, value: str) -> None:
     """`list; topic=name`, or `contactListName=list; topicName=name`."""
     if reading.occurs("{{amazonSESUnsubscribeUrl}}"):
         reading.refuse("replacing {{amazonSESUnsubscribeUrl}} in the message")
-    named = [re.sub(r"(?i)^(contactlistname|topicname|topic)\s*=", "", part.strip()) for part in value.split(";")]
+    named = [
+        re.sub(r"(?i)^(contactlistname|topicname|topic)\s*=", "", part.strip()) for part in value.split(";", MAX_FIELDS)
+    ]
     contact_list, *topic = [name.strip().strip("{}") for name in named if name.strip()] or [""]
     lists = reading.mapping.ses_lists
     found = lists.get("/".join([contact_list, *topic[:1]])) or lists.get(contact_list)

@@ -14,6 +14,8 @@ from smtpgw.mime.addresses import NoMailbox, mailboxes
 
 MAX_JSON_DEPTH = 32
 MAX_TAG_LENGTH = 255
+MAX_TAG_TEXT = 1024  # what a tag is made from; one character of Unicode may stand for eighteen
+MAX_NAMED_ADDRESSES = 10_000  # ten times what SendGrid takes in one header
 # No name like this may lead to mail that is really sent, unless its value says no.
 TEST_MODE_NAME = re.compile(r"sandbox|drop|test.?mode|dry.?run", re.IGNORECASE)
 NEGATIVES = frozenset(("no", "false", "0", "off", "none"))
@@ -84,10 +86,49 @@ def children(value: Any) -> list[Any]:
 
 def items_within(value: Any) -> Iterator[tuple[str, Any]]:
     """Every key and value inside a JSON value, however deep; the items of a list have the key ""."""
-    pairs = value.items() if isinstance(value, dict) else [("", v) for v in value] if isinstance(value, list) else ()
-    for key, item in pairs:
-        yield key, item
-        yield from items_within(item)
+    open_values = [pairs_within(value)]  # not one generator in another: each item would pass through all of them
+    while open_values:
+        for key, item in open_values[-1]:
+            yield key, item
+            if isinstance(item, dict | list):
+                open_values.append(pairs_within(item))
+                break
+        else:
+            open_values.pop()
+
+
+def pairs_within(value: Any) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a JSON object; the items of a list have the key ""."""
+    if isinstance(value, dict):
+        return iter(value.items())
+    return (("", item) for item in value) if isinstance(value, list) else iter(())
+
+
+def unsafe_test_mode(value: Any) -> str:
+    """Return the first key inside a JSON value that names a test mode which is not surely off, "" if there is none."""
+    return surveyed(value, is_wanted=False)[0]
+
+
+def surveyed(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
+    """Look at each value inside another one once, however many test modes it stands in.
+
+    Returns:
+        What `unsafe_test_mode` does; whether there is anything but objects and lists; and, where that `is_wanted`,
+        whether all of it says no.
+    """
+    found, has_leaf, is_negative_all = "", False, True
+    for key, item in pairs_within(value):
+        names_test_mode = bool(TEST_MODE_NAME.search(key))
+        wanted = is_wanted or names_test_mode
+        if isinstance(item, dict | list):
+            inner, has_inner_leaf, is_off = surveyed(item, is_wanted=wanted)
+        else:
+            inner, has_inner_leaf, is_off = "", True, not wanted or is_negative(item)
+        if not found:
+            found = key if names_test_mode and not (has_inner_leaf and is_off) else inner
+        has_leaf = has_leaf or has_inner_leaf
+        is_negative_all = is_negative_all and is_off
+    return found, has_leaf, is_negative_all
 
 
 def json_object(value: Any) -> dict[str, Any] | None:
@@ -106,23 +147,25 @@ def comma_separated(text: str) -> list[str]:
 
 def tag(text: str) -> str:
     """A tag as the API takes it, [a-zA-Z0-9-_]{1,255}; "" when nothing of it is left."""
-    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return re.sub(r"[^a-zA-Z0-9_-]+", "-", "".join(letters)).strip("-")[:MAX_TAG_LENGTH]
+    characters = unicodedata.normalize("NFKD", text[:MAX_TAG_TEXT])[:MAX_TAG_TEXT]
+    letters = "".join(c for c in characters if not unicodedata.combining(c))
+    return re.sub(r"[^a-zA-Z0-9_-]+", "-", letters).strip("-")[:MAX_TAG_LENGTH]
 
 
-def addresses(value: Any) -> set[str]:
+def addresses(value: Any) -> Iterator[str]:
     """The addresses in a text such as `B <b@x.test>`, an object with an `email`, or a list of these; to be compared.
 
-    What holds no address gives "", which equals no recipient.
+    What holds no address gives "", which equals no recipient; so does what comes after MAX_NAMED_ADDRESSES.
     """
-    found: set[str] = set()
-    for item in value if isinstance(value, list) else [value]:
+    items = value if isinstance(value, list) else [value]
+    for item in items[:MAX_NAMED_ADDRESSES]:
         text = as_text(item.get("email")) if isinstance(item, dict) else as_text(item)
         try:
-            found.update(comparable(mailbox.address) for mailbox in mailboxes(text))
+            yield from (comparable(mailbox.address) for mailbox in mailboxes(text))
         except NoMailbox:
-            found.add("")
-    return found
+            yield ""
+    if len(items) > MAX_NAMED_ADDRESSES:
+        yield ""
 
 
 def comparable(address: str) -> str:

@@ -69,8 +69,8 @@ class Attachment:
     content: str  # base64, padded, without line breaks
 
 
-def attachment(part: Part, taken: set[str]) -> Attachment:
-    """The attachment a part becomes. `taken` holds the names, in lower case, that others have; its own is added.
+def attachment(part: Part, taken: dict[str, int]) -> Attachment:
+    """The attachment a part becomes. `taken` counts those that wanted a name, in lower case; this one is added.
 
     Raises:
         Refused: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
@@ -116,10 +116,11 @@ def plain(base: str) -> str:
     return name if name.strip("_-") or name == base else ""
 
 
-def unique(base: str, ending: str, taken: set[str]) -> str:
-    name, number = f"{base}.{ending}", 1
+def unique(base: str, ending: str, taken: dict[str, int]) -> str:
+    name = f"{base}.{ending}"
+    first = name.lower()
     while name.lower() in taken:
-        number += 1
-        name = f"{base}-{number}.{ending}"
-    taken.add(name.lower())
+        taken[first] += 1
+        name = f"{base}-{taken[first]}.{ending}"
+    taken[name.lower()] = 1
     return name

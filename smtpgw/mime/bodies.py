@@ -3,7 +3,7 @@
 import html
 from dataclasses import dataclass, field
 
-from smtpgw.mime import bounces, charsets, flowed, transfer
+from smtpgw.mime import bounces, charsets, flowed, growth, transfer
 from smtpgw.mime.attachments import EXTENSIONS, TYPES, extension
 from smtpgw.mime.parts import Part
 from smtpgw.replies import UNSUPPORTED_PART, Refused
@@ -40,6 +40,7 @@ class Reading:
     """What has been found besides the text while reading the parts of one message."""
 
     is_bounce: bool = False
+    limit_bytes: int = growth.DEFAULT_LIMIT_BYTES  # of a text, in memory
     files: list[Part] = field(default_factory=list)
     invitations: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Reading:
         """What `part` says; the files in it are added to `files`.
 
         Raises:
-            Refused: UNSUPPORTED_PART, BAD_STRUCTURE.
+            Refused: UNSUPPORTED_PART, BAD_STRUCTURE, REQUEST_TOO_BIG.
         """
         if self.is_bounce and bounces.becomes_text(part):
             return Body(text=bounces.text(part))
@@ -59,7 +60,7 @@ class Reading:
         if part.type == "multipart/alternative":
             return self.alternative(part)
         if part.type.startswith("multipart/"):
-            return one_after_another([self.body(child) for child in part.children])
+            return self.one_after_another([self.body(child) for child in part.children])
         if part.type in DROPPED:
             self.notes.append(f"dropped a part of type {part.type}")
             return Body()
@@ -67,13 +68,14 @@ class Reading:
             self.files.append(part)
             return Body()
         if part.type == "text/html":
-            return Body(html=text_of(part))
-        return Body(text=bounces.without_copy(text_of(part)) if self.is_bounce else text_of(part))
+            return Body(html=self.text_of(part))
+        text = self.text_of(part)
+        return Body(text=bounces.without_copy(text) if self.is_bounce else text)
 
     def report(self, part: Part) -> Body:
         """Return what a delivery report says, without files: nothing in it is worth refusing the others for."""
         kept = len(self.files)
-        body = one_after_another([self.body(child) for child in part.children])
+        body = self.one_after_another([self.body(child) for child in part.children])
         self.notes += [f"dropped a part of type {file.type} of the delivery report" for file in self.files[kept:]]
         del self.files[kept:]
         return body
@@ -99,6 +101,49 @@ class Reading:
             self.notes.append("dropped an alternative in another text format")
         return said
 
+    def text_of(self, part: Part) -> str:
+        """Return what a part of text says. Raises Refused: BAD_STRUCTURE, REQUEST_TOO_BIG."""
+        octets = transfer.content(part.body, part.encoding)
+        label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
+        text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
+        growth.check(growth.memory_bytes([text]), self.limit_bytes)
+        if "\r" in text:
+            # Twice: Ruby's mail 2.7 ends lines with CR CR LF.
+            text = text.replace("\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
+        if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
+            return flowed.paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
+        return text
+
+    def one_after_another(self, bodies: list[Body]) -> Body:
+        """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
+
+        Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A
+        text version that would not say everything is left out, and so are blank parts: surplus boundaries make them.
+
+        Raises:
+            Refused: REQUEST_TOO_BIG
+        """
+        spoken = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_silent][-1:]
+        if len(spoken) < 2:
+            return spoken[0] if spoken else Body()
+        texts = [body.text for body in spoken if body.text is not None]
+        text = self.joined(texts) if len(texts) == len(spoken) else None
+        if all(body.html is None for body in spoken):
+            return Body(text=text)
+        return Body(
+            text, self.joined([self.as_html(body.text or "") if body.html is None else body.html for body in spoken])
+        )
+
+    def joined(self, texts: list[str]) -> str:
+        growth.check(growth.memory_bytes(texts, len(texts)), self.limit_bytes)
+        pieces = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]]
+        return "".join([*pieces, texts[-1]])
+
+    def as_html(self, text: str) -> str:
+        added = 4 * (text.count("&") + text.count("\n")) + 3 * (text.count("<") + text.count(">"))
+        growth.check(growth.memory_bytes([text], added), self.limit_bytes)
+        return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"
+
 
 def is_blank(said: str | None) -> bool:
     return not said or said.isspace()
@@ -122,40 +167,3 @@ def is_file(part: Part) -> bool:
     if part.type in ("text/plain", "text/html"):
         return False
     return bool(part.file_name) or part.type in EXTENSIONS
-
-
-def text_of(part: Part) -> str:
-    octets = transfer.content(part.body, part.encoding)
-    label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
-    text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
-    if "\r" in text:
-        # Twice: Ruby's mail 2.7 ends lines with CR CR LF.
-        text = text.replace("\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
-    if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
-        return flowed.paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
-    return text
-
-
-def one_after_another(bodies: list[Body]) -> Body:
-    """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
-
-    Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A text
-    version that would not say everything is left out, and so are blank parts: surplus boundaries make them.
-    """
-    spoken = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_silent][-1:]
-    if len(spoken) < 2:
-        return spoken[0] if spoken else Body()
-    texts = [body.text for body in spoken if body.text is not None]
-    text = joined(texts) if len(texts) == len(spoken) else None
-    if all(body.html is None for body in spoken):
-        return Body(text=text)
-    return Body(text, joined([as_html(body.text or "") if body.html is None else body.html for body in spoken]))
-
-
-def joined(texts: list[str]) -> str:
-    pieces = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]]
-    return "".join([*pieces, texts[-1]])
-
-
-def as_html(text: str) -> str:
-    return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"

@@ -75,7 +75,7 @@ CUT_CHARACTER = re.compile(
     rb"([\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})((?:\xe2\x80\xa6|[ .()\[\]])*)\Z"
 )
 CUT_TAIL_BYTES = 16
-META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?\s*+([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 META_BYTES = 1024  # HTML §4.2.5.4: the declaration stands within these
 
 

@@ -12,13 +12,13 @@ SECTION_FIELDS = 1000
 
 FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*+)(?:\n|\Z)")
 LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  # and not like "https://"
-FOLD = re.compile(r"\r*\n")  # RFC 5322 §2.2.3: the white space after it stays
+FOLD = re.compile(r"(?<!\r)\r*+\n")  # RFC 5322 §2.2.3: the white space after it stays. Each flood of CR is read once
 BLANK_LINE = re.compile(rb"\r*\n")
 END_OF_SECTION = re.compile(rb"\n\r*\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of editors that wrote a template
 MBOX_LINE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
 # A message that begins with an empty line, as a text block in a program does, and has these after it, means them.
-MESSAGE_FIELD = re.compile(rb"(?:\r*\n)+(?=(?:From|To|Subject|Date|Mime-Version|Content-Type):)", re.IGNORECASE)
+MESSAGE_FIELD = re.compile(rb"(?:\r*+\n)++(?=(?:From|To|Subject|Date|Mime-Version|Content-Type):)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote
 
-from smtpgw.mime import transfer
+from smtpgw.mime import growth, transfer
 from smtpgw.mime.parts import Part
 from smtpgw.replies import UNSUPPORTED_PART, Refused
 
@@ -24,6 +24,7 @@ TYPES_BY_EXTENSION = {
     "svg": "image/svg+xml",
     "webp": "image/webp",
 }
+MAX_REFERENCES = 10_000
 SAFE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,60}")
 
 
@@ -32,9 +33,15 @@ def content_id(part: Part) -> str:
 
 
 def references(html: str, names: Collection[str]) -> Counter[str]:
-    """How often the HTML refers to each Content-ID that there is."""
+    """Return how often the HTML refers to each Content-ID that there is.
+
+    Raises:
+        Refused: UNSUPPORTED_PART for too many references, to whatever.
+    """
     found = Counter[str]()
-    for reference in REFERENCE.finditer(html):
+    for number, reference in enumerate(REFERENCE.finditer(html)):
+        if number == MAX_REFERENCES:
+            raise Refused(UNSUPPORTED_PART.filled(what=f"HTML with more than {MAX_REFERENCES} references to images"))
         name = unquote(reference[1])  # RFC 2392 §2
         if name in names:
             found[name] += 1
@@ -48,11 +55,11 @@ def image_type(part: Part) -> str:
     return part.type if SAFE_TYPE.fullmatch(part.type) else ""
 
 
-def embedded(html: str, images: Mapping[str, Part]) -> str:
+def embedded(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
     """`html` with each image, given by its Content-ID, in the place that refers to it.
 
     Raises:
-        Refused: UNSUPPORTED_PART when the HTML would become too big, BAD_STRUCTURE.
+        Refused: UNSUPPORTED_PART or REQUEST_TOO_BIG when the HTML would become too big, BAD_STRUCTURE.
     """
     addresses = {
         name: f"data:{image_type(part)};base64,{transfer.base64_content(part.body, part.encoding)}"
@@ -62,4 +69,5 @@ def embedded(html: str, images: Mapping[str, Part]) -> str:
     longest = max(EMBEDDED_CHARACTERS, *(len(part.raw) for part in images.values()))
     if size > longest:
         raise Refused(UNSUPPORTED_PART.filled(what=f"HTML that shows inline images of {size} characters in all"))
+    growth.check(growth.memory_bytes([html], size), limit_bytes)
     return REFERENCE.sub(lambda found: addresses.get(unquote(found[1]), found[0]), html)

@@ -45,9 +45,9 @@ cached = functools.lru_cache(512)(parse)
 
 def joined(sections: Mapping[int, tuple[str, bool]]) -> str:
     """The sections of one parameter, in their order; octets are those of the charset that the first one names."""
-    charset, octets = "", b""
+    charset, octets = "", list[bytes]()
     for number, (text, is_extended) in sorted(sections.items()):
         if is_extended and number == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
-        octets += unquote_to_bytes(text) if is_extended else text.encode(errors="replace")
-    return one_line(charsets.text(octets, charset))
+        octets.append(unquote_to_bytes(text) if is_extended else text.encode(errors="replace"))
+    return one_line(charsets.text(b"".join(octets), charset))

@@ -20,7 +20,7 @@ from smtpgw.replies import BAD_STRUCTURE, Refused
 
 DEPTH = 10  # multiparts in each other
 PARTS = 1000
-BOUNDARY_LINES = 100_000  # and whatever begins like one
+BOUNDARY_LINES = 10_000  # and whatever begins like one
 
 WORD = re.compile(r"[\s\"]*([^\s\";(]*)")
 

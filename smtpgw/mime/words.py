@@ -13,6 +13,7 @@ WORD = re.compile(r"=\?([^?*\s]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?([^?\r\n]*)
 ONLY_WORDS = re.compile(r"(?:=\?[^?\s]{1,120}\?[bBqQ]\?[^?\r\n]*\?=\s*+)++")
 # Whatever could end a line or a field, for us or for what comes after us.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+MAX_RUNS = 500  # of words in and outside ASCII, by turns; each run becomes encoded words of its own
 WORD_OCTETS = 45  # base64 makes 60 characters of them: with the frame, less than the 75 of RFC 2047 §2
 
 
@@ -36,18 +37,18 @@ def one_line(value: str) -> str:
 
 def decode_words(value: str) -> str:
     pieces: list[str] = []
-    charset, octets = "", b""
+    charset, octets = "", list[bytes]()
     end = 0
     for word in WORD.finditer(value):
         between = value[end : word.start()]
         # RFC 2047 §6.2: white space between two encoded words is no part of the text.
         if between.strip() or not end or word[1].lower() != charset:
-            pieces.append(charsets.text(octets, charset))
+            pieces.append(charsets.text(b"".join(octets), charset))
             pieces.append(between if between.strip() or not end else "")
-            charset, octets = word[1].lower(), b""
-        octets += word_octets(word[2], word[3])
+            charset, octets = word[1].lower(), []
+        octets.append(word_octets(word[2], word[3]))
         end = word.end()
-    pieces += (charsets.text(octets, charset), value[end:])
+    pieces += (charsets.text(b"".join(octets), charset), value[end:])
     return "".join(pieces)
 
 
@@ -88,6 +89,8 @@ def encoded(value: str) -> str:
             runs[-1].append(word)
         else:
             runs.append([word])
+    if len(runs) > MAX_RUNS:
+        return encoded_words(" ".join(words))
     return " ".join(run[0] if run[0].isascii() else encoded_words(" ".join(run)) for run in runs)
 
 
