@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from smtpgw.readers import number, ratio, seconds, whole
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError, number, ratio, seconds, whole
+from smtpgw.settings import Settings
 from smtpgw.terminal import complain
 
 VOLUMES = (1_000_000, 10_000_000, 100_000_000)  # emails an hour

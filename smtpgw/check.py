@@ -14,8 +14,9 @@ from smtpgw.cakemail import ApiError, NotAuthorized, Rejected, Sender
 from smtpgw.envelope import Account, Credentials, Envelope, Submission
 from smtpgw.gateway import Gateway
 from smtpgw.mappings import Mappings
+from smtpgw.readers import SettingsError
 from smtpgw.replies import Refused
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.settings import Settings
 from smtpgw.terminal import GREEN, PASSWORD_VARIABLE, RED, NoPassword, ask_password, complain, say
 
 OK, REFUSED, CANNOT_SAY = 0, 1, 2  # exit statuses

@@ -10,7 +10,8 @@ from typing import Any
 from smtpgw.cakemail import acting_for
 from smtpgw.explanation import Explanation, NoRecipient, explained
 from smtpgw.mappings import Mappings, MappingsError
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError
+from smtpgw.settings import Settings
 from smtpgw.terminal import BOLD, DIM, GREEN, RED, complain, say, shortened
 
 ACCEPTED, REFUSED, CANNOT_SAY = 0, 1, 2  # exit statuses

@@ -10,7 +10,8 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError
+from smtpgw.settings import Settings
 
 DIGEST_BYTES = 8  # two of a billion addresses are the same in the log at a chance of some percent
 # A match begins where a word does: a try at each letter of a long word would read all of it each time.

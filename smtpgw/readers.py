@@ -15,6 +15,14 @@ MIB = 1024 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class SettingsError(Exception):
+    """The environment cannot be used; `mistakes` has one line for each variable that is wrong."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
 @dataclass(frozen=True, slots=True)
 class Bind:
     """An address to listen on, as `HOST:PORT` or `[IPv6]:PORT`."""

@@ -12,7 +12,8 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 
 from smtpgw import __version__, descriptors, logs, tracing
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError
+from smtpgw.settings import Settings
 
 HOW_TO_GET_A_CERTIFICATE = """\
 smtpgw: a certificate is needed, since clients send passwords. In production: certbot or cert-manager, for the name that

@@ -1,8 +1,8 @@
-"""Every environment variable the gateway reads: its name, type, default and meaning, in one place.
+"""The environment variables of the gateway: name, type, default and meaning.
 
-`Settings.from_environ` checks all of them before anything starts and reports every mistake at once, so that
-an operator mends a deployment in one go. Written with the standard library alone: gunicorn's master imports this
-module before gevent patches anything, and the settings libraries we looked at import asyncio and threading there.
+`Settings.from_environ` checks all of them before anything starts and reports every mistake at once. It uses the
+standard library alone: gunicorn's master imports this module before gevent patches anything, and settings libraries
+import asyncio and threading.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from smtpgw.readers import (
     MIB,
     Bind,
     Network,
+    SettingsError,
     api_url,
     as_text,
     bind,
@@ -35,14 +36,6 @@ from smtpgw.readers import (
     switch,
     whole,
 )
-
-
-class SettingsError(Exception):
-    """The environment cannot be used; `mistakes` has one line for each variable that is wrong."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +162,7 @@ class Settings:
         "SMTPGW_API_CONNECT_TIMEOUT_SECONDS", "3", seconds(0.1, 60), "connecting to the API"
     )
     api_idle_timeout_seconds: float = setting(
-        "SMTPGW_API_IDLE_TIMEOUT_SECONDS",
-        "55",
-        seconds(0, 3600),
-        "a connection to the API that waits for its next call",
+        "SMTPGW_API_IDLE_TIMEOUT_SECONDS", "55", seconds(0, 3600), "a connection to the API waiting for its next call"
     )
     api_timeout_seconds: float = setting(
         "SMTPGW_API_TIMEOUT_SECONDS", "20", seconds(0.1, 300), "one call to the API, from request to answer"
@@ -290,8 +280,7 @@ class Settings:
         return {name: bound for name, bound in {**every, "http": self.http_bind}.items() if bound}
 
     @property
-    def request_limit_bytes(self) -> int:
-        """The octets that a request to the API may have: never more than a worker may hold."""
+    def request_limit_bytes(self) -> int:  # never more than a worker may hold
         return self.max_request_bytes or min(2 * self.max_message_bytes, self.max_bytes_in_flight)
 
     @property

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw import proxy
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError
+from smtpgw.settings import Settings
 from tests.gateway import Gateway
 from tests.line import PATIENCE_SECONDS, Line, log_lines, metric
 from tests.sandbox import Sandbox

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw import readers
-from smtpgw.readers import Bind
+from smtpgw.readers import Bind, SettingsError
 from smtpgw.serve import unknown_variables
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.settings import Settings
 from smtpgw.translation import DEFAULT_BULK_HEADERS
 
 NEEDED = {"SMTPGW_TLS_CERT": __file__, "SMTPGW_TLS_KEY": __file__, "SMTPGW_HOSTNAME": "gw.example"}

@@ -19,7 +19,8 @@ import pytest
 from gevent import monkey
 
 from smtpgw.offload import LARGE_BYTES, Offload
-from smtpgw.settings import Settings, SettingsError
+from smtpgw.readers import SettingsError
+from smtpgw.settings import Settings
 from tests.gateway import ROOT, SENDER, Gateway
 from tests.line import PATIENCE_SECONDS, metric
 from tests.ports import free_port
