@@ -61,15 +61,15 @@ lint: $(VENV)/installed-lint $(VENV)/installed-tests ## everything that can be f
 	$(BIN)/check-jsonschema --check-metaschema helm/smtpgw/values.schema.json
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	$(BIN)/python -m tests.docs_check
+	$(BIN)/python -m tests.support.docs_check
 
 format: $(VENV)/installed-lint ## rewrite the Python files as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(VENV)/installed-tests ## write the generated pages and tables of the documentation
-	@$(BIN)/python -m tests.documentation
-	@$(BIN)/python -m tests.migrating
+	@$(BIN)/python -m tests.support.documentation
+	@$(BIN)/python -m tests.support.migrating
 	@$(BIN)/python -m tests.chart.derived
 	@$(BIN)/python -m tests.loadtest.options
 

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from smtpgw.commands.console import complain
 from smtpgw.demo.children import ChildFailed, running
 from smtpgw.demo.inbox import answers
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.terminal import complain
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "build/locust/bin"  # locust's own environment

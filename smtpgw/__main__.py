@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 COMMANDS = {
-    "serve": ("smtpgw.serve", "run the gateway"),
+    "serve": ("smtpgw.commands.serve", "run the gateway"),
     "sandbox": ("smtpgw.sandbox.server", "run a Cakemail API of your own, on this machine, with an inbox to look at"),
     "demo": ("smtpgw.demo", "run sandbox and gateway, and send a first mail"),
-    "top": ("smtpgw.top", "watch a gateway that runs: messages a second, latencies, refusals"),
-    "logged": ("smtpgw.masking", "print mail addresses as the log has them, to search for"),
-    "explain": ("smtpgw.explain", "tell what a mail of yours would become, and send nothing"),
-    "capacity": ("smtpgw.capacity", "tell what so many emails an hour take: pods, cores, memory, connections"),
-    "check": ("smtpgw.check", "try your Cakemail credentials: login, senders, list"),
+    "top": ("smtpgw.commands.top", "watch a gateway that runs: messages a second, latencies, refusals"),
+    "logged": ("smtpgw.telemetry.redaction", "print mail addresses as the log has them, to search for"),
+    "explain": ("smtpgw.commands.explain", "tell what a mail of yours would become, and send nothing"),
+    "capacity": ("smtpgw.commands.capacity", "tell what so many emails an hour take: pods, cores, memory, connections"),
+    "check": ("smtpgw.commands.check", "try your Cakemail credentials: login, senders, list"),
 }
 USAGE = "usage: python -m smtpgw COMMAND [OPTIONS]\n\n" + "\n".join(
     f"  {name:8} {meaning}" for name, (_, meaning) in COMMANDS.items()

@@ -10,9 +10,9 @@ from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 
-from tests.container import Build, Image, remove  # noqa: E402
-from tests.gateway import Gateway  # noqa: E402
-from tests.sandbox import Sandbox  # noqa: E402
+from tests.support.container import Build, Image, remove  # noqa: E402
+from tests.support.gateway import Gateway  # noqa: E402
+from tests.support.sandbox import Sandbox  # noqa: E402
 
 # A shell's proxy settings would send loopback calls elsewhere.
 for name in list(os.environ):

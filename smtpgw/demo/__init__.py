@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from smtpgw.commands.console import BOLD, DIM, PASSWORD_VARIABLE, NoPassword, complain, say, shortened
 from smtpgw.demo.children import Child, ChildFailed, port_problem, running
 from smtpgw.demo.dialogue import Dialogue
 from smtpgw.demo.inbox import Inbox, answers
@@ -18,7 +19,6 @@ from smtpgw.demo.options import Options, read_options
 from smtpgw.demo.sample import sample_message
 from smtpgw.sandbox.accounts import DEMO
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.terminal import BOLD, DIM, PASSWORD_VARIABLE, NoPassword, complain, say, shortened
 
 HOST = "localhost"  # a name of the certificate
 LOOK_SECONDS = 0.5  # between two looks at the processes and the inbox

@@ -5,7 +5,7 @@ import smtplib
 import ssl
 from typing import Any
 
-from smtpgw.terminal import CYAN, DIM, GREEN, RED, say
+from smtpgw.commands.console import CYAN, DIM, GREEN, RED, say
 
 TIMEOUT_SECONDS = 60.0  # longer than the gateway takes for one message
 MESSAGE_LINES_SHOWN = 8

@@ -3,9 +3,9 @@
 import argparse
 from dataclasses import dataclass, field
 
-from smtpgw.readers import api_url
+from smtpgw.commands.console import PASSWORD_VARIABLE, ask_password
+from smtpgw.config.parsers import api_url
 from smtpgw.sandbox.accounts import DEMO, SENDER
-from smtpgw.terminal import PASSWORD_VARIABLE, ask_password
 
 SANDBOX_RECIPIENT = "customer@example.com"
 

@@ -1,8 +1,8 @@
 """Brevo, once Sendinblue: X-Mailin-*, X-Sib-*, and its API's names as headers."""
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import parsed_object
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import idempotency_key, metadata, refuse_where, tags, template
 from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
 

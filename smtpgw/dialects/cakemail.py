@@ -1,7 +1,7 @@
 """Cakemail's own headers, which customers of its relay already send."""
 
 from smtpgw.dialects import values
-from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.rules import comma_separated_tags, track
 from smtpgw.dialects.table import MAP, STRIP, Dialect, Effect, Row
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smtpgw.dialects import values
-from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect, Row
 
 UNKNOWN_KEY = "not a key we know"

@@ -1,8 +1,8 @@
 """Mailgun: X-Mailgun-*."""
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import parsed_object
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import metadata, refuse_where, schedule, tags, template, track, track_clicks
 from smtpgw.dialects.table import DISCARD, MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 

@@ -1,8 +1,8 @@
 """Mailjet: X-MJ-* and X-Mailjet-*."""
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import parsed_object
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import metadata_as, refuse_where, tags, template
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Effect, Row
 

@@ -1,8 +1,8 @@
 """Mandrill, Mailchimp Transactional: X-MC-*."""
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import parsed_object
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import (
     comma_separated_tags,
     extra_recipients,

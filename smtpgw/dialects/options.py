@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smtpgw.message import Header
+    from smtpgw.message.parser import Header
 
 
 class Verdict(StrEnum):

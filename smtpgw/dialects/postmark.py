@@ -1,6 +1,6 @@
 """Postmark: X-PM-*."""
 
-from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.rules import metadata_named_by_header, tags, track, track_clicks
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import inner_object, parsed_object
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect
 
 CLOCK_SKEW_SECONDS = 60  # a schedule so little ahead is "now"

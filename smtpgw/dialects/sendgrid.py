@@ -3,8 +3,8 @@
 from typing import Any
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import inner_object, json_keys
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import (
     literal_placeholders,
     look_up,

@@ -3,7 +3,7 @@
 import re
 
 from smtpgw.dialects import values
-from smtpgw.dialects.reading import Reading
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.rules import first_instance
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from smtpgw.dialects import values
+from smtpgw.dialects.context import Reading
 from smtpgw.dialects.json_keys import json_keys
-from smtpgw.dialects.reading import Reading
 from smtpgw.dialects.rules import extra_recipients, metadata, schedule, tags, track
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from smtpgw.dialects.options import Verdict
 
 if TYPE_CHECKING:
-    from smtpgw.dialects.reading import Reading
+    from smtpgw.dialects.context import Reading
 
 MAP = Verdict.MAP
 STRIP = Verdict.STRIP

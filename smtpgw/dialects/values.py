@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from smtpgw.mime.addresses import NoMailbox, mailboxes
+from smtpgw.message.addresses import NoMailbox, mailboxes
 
 MAX_JSON_DEPTH = 32
 MAX_TAG_LENGTH = 255

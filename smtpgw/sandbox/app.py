@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from smtpgw.readers import MIB, is_loopback
+from smtpgw.config.parsers import MIB, is_loopback
 from smtpgw.sandbox.answers import as_json, http_refused, refused
 from smtpgw.sandbox.api import Api
 from smtpgw.sandbox.controls import Controls

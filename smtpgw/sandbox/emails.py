@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic_core import from_json
 
-from smtpgw.readers import MIB
+from smtpgw.config.parsers import MIB
 from smtpgw.sandbox.accounts import Account, Sender
 from smtpgw.sandbox.models import SubmitEmail, unknown_fields
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smtpgw.readers import Bind, bind, is_loopback
+from smtpgw.config.parsers import Bind, bind, is_loopback
 
 if TYPE_CHECKING:
     from gevent.pywsgi import WSGIServer

@@ -19,8 +19,8 @@ from tests.bench.load import Load
 from tests.bench.messages import KINDS, tags
 from tests.bench.processes import cpu_seconds, on_core
 from tests.bench.unit import Unit
-from tests.gateway import ROOT, Gateway
-from tests.sandbox import Sandbox
+from tests.support.gateway import ROOT, Gateway
+from tests.support.sandbox import Sandbox
 
 API_MS = 20  # that each call takes at least
 PAUSE_SECONDS = 0.04  # between two samples of the unit, which take some 5 ms of the gateway's core

@@ -21,7 +21,7 @@ from time import monotonic  # noqa: E402
 import gevent  # noqa: E402
 
 from tests.bench.messages import KINDS, tags  # noqa: E402
-from tests.gateway import PASSWORD, SENDER, USERNAME, trusting  # noqa: E402
+from tests.support.gateway import PASSWORD, SENDER, USERNAME, trusting  # noqa: E402
 
 PATIENCE_SECONDS = 30
 LAST_LINE = re.compile(rb"(?:^|\n)([0-9]{3}) [^\n]*\n\Z")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from tests.gateway import SENDER
+from tests.support.gateway import SENDER
 
 TAG = b"the-tag-of-one-1"  # in a template; what makes a message another one: boundaries, Message-ID, recipients
 DOMAIN = "bench.example"

@@ -11,14 +11,16 @@ from functools import partial
 
 from gevent.pool import Pool
 
-from smtpgw import dialects, memory, message, translation
-from smtpgw.dialects import Options
-from smtpgw.message import Message
-from smtpgw.translation import EmailRequest
+from smtpgw.dialects import interpreter
+from smtpgw.dialects.interpreter import Options
+from smtpgw.message import parser
+from smtpgw.message.parser import Message
+from smtpgw.submission import ledger, translation
+from smtpgw.submission.translation import EmailRequest
 from tests.bench.figures import Samples
 from tests.bench.messages import KINDS, Kind, tags
 from tests.bench.unit import Unit
-from tests.submitting import GOOD, SENDER, Submitting
+from tests.support.submitting import GOOD, SENDER, Submitting
 
 TYPE = "transactional"
 DEADLINE_SECONDS = 20.0
@@ -62,8 +64,8 @@ class Stages:
     def prepared(self, kind: Kind) -> Iterator[Prepared]:
         for tag in tags("stages", max(1, min(MOST, OCTETS // len(kind.template)))):
             raw, recipients = kind.raw(tag), kind.addresses(tag)
-            mail = message.parse(raw, "embed")
-            options = dialects.read(mail, recipients, self.mapping)
+            mail = parser.parse(raw, "embed")
+            options = interpreter.read(mail, recipients, self.mapping)
             request = self.translated(mail, options)
             yield Prepared(raw, recipients, mail, options, request, request.body_for(recipients[0]))
 
@@ -74,11 +76,11 @@ class Stages:
 
     def parse(self, messages: Messages) -> None:
         for one in messages:
-            message.parse(one.raw, "embed")
+            parser.parse(one.raw, "embed")
 
     def dialects(self, messages: Messages) -> None:
         for one in messages:
-            dialects.read(one.mail, one.recipients, self.mapping)
+            interpreter.read(one.mail, one.recipients, self.mapping)
 
     def translation(self, messages: Messages) -> None:
         for one in messages:
@@ -86,7 +88,7 @@ class Stages:
 
     def identity(self, messages: Messages) -> None:
         for one in messages:
-            memory.identity((self.account.id, None), one.mail.message_id, one.raw, one.request.template)
+            ledger.identity((self.account.id, None), one.mail.message_id, one.raw, one.request.template)
 
     def encoding(self, messages: Messages) -> None:
         for one in messages:

@@ -13,7 +13,7 @@ from tests.bench import end_to_end, figures, processes, scale
 from tests.bench.figures import TOLERANCE, Figure, Row, Samples
 from tests.bench.load import Load
 from tests.bench.messages import KINDS, TAG, tags
-from tests.submitting import Submitting, message
+from tests.support.submitting import Submitting, message
 
 
 def test_a_round_has_each_figure_of_the_baseline():

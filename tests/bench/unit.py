@@ -17,7 +17,7 @@ from pathlib import Path
 
 from smtpgw.sandbox.certificate import write_pair
 from tests.bench.messages import KINDS
-from tests.gateway import trusting
+from tests.support.gateway import trusting
 
 RAW = KINDS["4 KB"].template
 COMMANDS = (b"MAIL FROM:<sender@cakemail.example>\r\n", b"RCPT TO:<jane@bench.example>\r\n", b"DATA\r\n", RAW)

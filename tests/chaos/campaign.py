@@ -15,8 +15,8 @@ from time import monotonic
 
 import gevent
 
-from tests.gateway import PASSWORD, SENDER, USERNAME
-from tests.sandbox import Sandbox
+from tests.support.gateway import PASSWORD, SENDER, USERNAME
+from tests.support.sandbox import Sandbox
 
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.05  # before connecting again

@@ -22,8 +22,8 @@ import gevent  # noqa: E402
 
 from smtpgw.sandbox.faults import KINDS, ONLY_ENDPOINT  # noqa: E402
 from tests.chaos.campaign import HEADING, Campaign, Row, compared, percentiles  # noqa: E402
-from tests.gateway import Gateway  # noqa: E402
-from tests.sandbox import Sandbox  # noqa: E402
+from tests.support.gateway import Gateway  # noqa: E402
+from tests.support.sandbox import Sandbox  # noqa: E402
 
 CONNECTIONS = 40
 FAULT_RATE = 0.1

@@ -19,9 +19,9 @@ from time import monotonic, sleep  # noqa: E402
 from tests.bench.processes import memory_kib  # noqa: E402
 from tests.chaos.campaign import Campaign, compared, percentiles  # noqa: E402
 from tests.chaos.ledger import workers  # noqa: E402
-from tests.gateway import Gateway  # noqa: E402
-from tests.line import metric  # noqa: E402
-from tests.sandbox import Sandbox  # noqa: E402
+from tests.support.gateway import Gateway  # noqa: E402
+from tests.support.line import metric  # noqa: E402
+from tests.support.sandbox import Sandbox  # noqa: E402
 
 TOLERANCE = 0.05
 WARM_UP = 0.25  # of the time

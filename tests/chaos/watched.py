@@ -7,8 +7,9 @@ from pathlib import Path
 
 from greenlet import greenlet
 
-from smtpgw import gunicorn_conf, serve
-from smtpgw.worker import GatewayWorker
+from smtpgw.commands import serve
+from smtpgw.server import master
+from smtpgw.server.worker import GatewayWorker
 
 QUESTION = Path(os.environ["WATCH_FOLDER"]) / "question"
 ANSWER = QUESTION.with_name("answer")
@@ -27,5 +28,5 @@ class Watched(GatewayWorker):
 
 
 if __name__ == "__main__":
-    gunicorn_conf.GatewayWorker = Watched  # type: ignore[misc]
+    master.GatewayWorker = Watched  # type: ignore[misc]
     sys.exit(serve.main(sys.argv[1:]))

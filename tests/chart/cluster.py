@@ -20,8 +20,8 @@ import gevent
 
 from smtpgw.sandbox.certificate import write_pair
 from tests.chart.rendering import Manifest, environment, of_kind
-from tests.container import AS_ROOT, Container, Image, as_root, remove
-from tests.ports import free_port
+from tests.support.container import AS_ROOT, Container, Image, as_root, remove
+from tests.support.ports import free_port
 
 API_PORT, HEALTHZ_PORT = 8025, 10256  # in each node's namespace
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin") or ""

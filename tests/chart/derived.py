@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from smtpgw.settings import Settings
-from tests.documentation import capacity_table, write
+from smtpgw.config.settings import Settings
+from tests.support.documentation import capacity_table, write
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "smtpgw"
 

@@ -22,8 +22,8 @@ import gevent  # noqa: E402
 from tests.chaos.campaign import Campaign, compared  # noqa: E402
 from tests.chart.cluster import Cluster  # noqa: E402
 from tests.chart.rendering import Manifest, of_kind, with_changes  # noqa: E402
-from tests.gateway import trusting  # noqa: E402
-from tests.sandbox import Sandbox  # noqa: E402
+from tests.support.gateway import trusting  # noqa: E402
+from tests.support.sandbox import Sandbox  # noqa: E402
 
 PODS = 3
 RATE, CONNECTIONS = 20, 24  # a second, for as long as the rollout takes: 3 · (start + 15) + 25 + drain

@@ -8,8 +8,8 @@ import pytest
 
 from tests.chart.derived import CHART
 from tests.chart.rendering import of_kind, with_changes
-from tests.gateway import Gateway
-from tests.ports import free_port
+from tests.support.gateway import Gateway
+from tests.support.ports import free_port
 
 
 def run(address: str, hostname: str, ca: str = "") -> subprocess.CompletedProcess:

@@ -255,7 +255,7 @@ def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes():
     assert pods["target"]["averageValue"] == "50"
     counter = rule["seriesQuery"].partition("{")[0]
     assert counter == MESSAGES
-    assert MESSAGES in (CHART.parent.parent / "smtpgw/metrics.py").read_text("utf-8")
+    assert MESSAGES in (CHART.parent.parent / "smtpgw/telemetry/metrics.py").read_text("utf-8")
     keda = {"engine": "keda", "messagesPerSecond": 50, "prometheusURL": "http://prometheus:9090"}
     triggers = of_kind("ScaledObject", with_changes(autoscaling=keda))["spec"]["triggers"]
     query = triggers[1]["metadata"]["query"]

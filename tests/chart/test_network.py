@@ -1,6 +1,6 @@
 """Who reaches the pods, and by what: the network policy, the load balancer, and the names of two regions."""
 
-from smtpgw import memory
+from smtpgw.submission import ledger
 from tests.chart.derived import CHART
 from tests.chart.rendering import environment, from_file, manifests, of_kind, with_changes
 
@@ -61,7 +61,7 @@ def test_a_client_stays_on_a_pod_where_kubernetes_sees_its_address():
     internal = of_kind("Service", with_changes(), "smtpgw-internal")["spec"]
     assert internal["sessionAffinity"] == "ClientIP"
     assert internal["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
-    assert internal["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] > memory.KEPT_SECONDS
+    assert internal["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] > ledger.KEPT_SECONDS
     evenly = with_changes(internalService={"sessionAffinity": "None"})
     assert of_kind("Service", evenly, "smtpgw-internal")["spec"]["sessionAffinity"] == "None"
     direct = {"type": "NodePort", "sessionAffinity": "ClientIP"}

@@ -12,8 +12,8 @@ import pytest
 
 from tests.chart.cluster import HAPROXY
 from tests.chart.rollout import MOST, PODS
-from tests.container import Image, why_not
-from tests.gateway import ROOT
+from tests.support.container import Image, why_not
+from tests.support.gateway import ROOT
 
 LACKING = why_not() or ("" if HAPROXY else "no haproxy")
 needs_a_cluster = pytest.mark.skipif(bool(LACKING), reason=f"no cluster here: {LACKING}")

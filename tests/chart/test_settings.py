@@ -7,9 +7,9 @@ import re
 import pytest
 import yaml
 
-from smtpgw.mappings import Mappings
+from smtpgw.config.provider_map import Mappings
+from smtpgw.config.settings import Settings
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.settings import Settings
 from tests.chart import derived
 from tests.chart.rendering import VALUES, environment, from_file, manifests, of_kind, with_changes
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtpgw.settings import Settings
+from smtpgw.config.settings import Settings
 from tests.chart.rendering import VALUES, environment, from_file, manifests, of_kind, with_changes
 
 OVH_DRAIN_SECONDS = 600  # what a node waits for its pods before it is taken away all the same

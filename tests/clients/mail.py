@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 
-from tests.gateway import SENDER as FROM
+from tests.support.gateway import SENDER as FROM
 
 FROM_NAME = "Zoë Müller"
 SUBJECT = "Grüße aus Köln 🎉"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 

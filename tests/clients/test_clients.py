@@ -19,8 +19,8 @@ from tests.clients import mail
 from tests.clients.catalog import CLIENTS, PROGRAMS, Client
 from tests.clients.exim import Exim
 from tests.clients.postfix import Postfix
-from tests.gateway import PASSWORD, USERNAME, Gateway
-from tests.sandbox import Sandbox
+from tests.support.gateway import PASSWORD, USERNAME, Gateway
+from tests.support.sandbox import Sandbox
 
 HOST = "localhost"  # a name, for the clients to find in the certificate
 TO, BCC = "anna@example.com", "hidden@example.org"

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 
-from smtpgw import dialects, grammar, message, proxy, sasl, translation
-from smtpgw.mappings import Mappings
-from smtpgw.replies import Refused
-from tests.recorder import STATES, InProcess
+from smtpgw.config.provider_map import Mappings
+from smtpgw.core.replies import Refused
+from smtpgw.dialects import interpreter
+from smtpgw.message import parser
+from smtpgw.net import proxy_protocol
+from smtpgw.smtp import commands, sasl
+from smtpgw.submission import translation
+from tests.support.recorder import STATES, InProcess
 
 RECIPIENTS = ["ann@customer.example", "bob@customer.example"]
 MAPPINGS = Mappings.EMPTY.account(1)
 NAMES = [
-    *sorted(dialects.ROWS),
+    *sorted(interpreter.ROWS),
     "Subject",
     "From",
     "Reply-To",
@@ -23,11 +27,11 @@ NAMES = [
 def command_line(octets: bytes) -> None:
     """A command, and its argument as each command would read it."""
     try:
-        _, argument = grammar.command(octets)
+        _, argument = commands.command(octets)
     except Refused as refusal:
         check(refusal)
         return
-    for read in (grammar.mail, grammar.rcpt, grammar.mailbox):
+    for read in (commands.mail, commands.rcpt, commands.mailbox):
         try:
             read(argument)  # type: ignore[operator]
         except Refused as refusal:
@@ -48,8 +52,8 @@ def a_message(octets: bytes) -> None:
     """A message on its whole way to a request."""
     for inline_images, null_sender in (("embed", False), ("refuse", False), ("embed", True)):
         try:
-            mail = message.parse(octets, inline_images, null_sender=null_sender)
-            options = dialects.read(mail, RECIPIENTS, MAPPINGS)
+            mail = parser.parse(octets, inline_images, null_sender=null_sender)
+            options = interpreter.read(mail, RECIPIENTS, MAPPINGS)
             request = translation.translate(mail, options, "sender", 1, "transactional")
         except Refused as refusal:
             check(refusal)
@@ -68,12 +72,12 @@ def proxy_header(octets: bytes) -> None:
     """What a load balancer says first."""
     head = b""
     try:
-        while more := proxy.wanted(head):
+        while more := proxy_protocol.wanted(head):
             if len(head) == len(octets):
                 return
             head = octets[: len(head) + more]
-        proxy.client(head)
-    except proxy.ProxyError:
+        proxy_protocol.client(head)
+    except proxy_protocol.ProxyError:
         return
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from _options import add_options
 
-from tests.documentation import write
 from tests.loadtest import LOADTEST
+from tests.support.documentation import write
 
 README = LOADTEST / "README.md"
 BEGIN, END = "<!-- options -->\n", "<!-- /options -->"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway import ROOT, Gateway
-from tests.ports import free_port
-from tests.sandbox import Sandbox
+from tests.support.gateway import ROOT, Gateway
+from tests.support.ports import free_port
+from tests.support.sandbox import Sandbox
 
 PROGRAMS = ROOT / "build/locust/bin"
 pytestmark = pytest.mark.skipif(

@@ -18,10 +18,10 @@ from _objectives import Measured, Objectives, Overhead, exit_status, table
 from _options import positive, share
 from _overhead import LOOK_SECONDS, GatewayMetrics, SandboxClock, quantile
 
-from tests.gateway import PASSWORD, SENDER, USERNAME, Gateway
 from tests.loadtest import LOADTEST, options
-from tests.ports import free_port
-from tests.sandbox import Sandbox
+from tests.support.gateway import PASSWORD, SENDER, USERNAME, Gateway
+from tests.support.ports import free_port
+from tests.support.sandbox import Sandbox
 
 KINDS = [TRANSACTIONAL, CAMPAIGN]
 

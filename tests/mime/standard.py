@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 from email.message import Message
 
-from smtpgw.mime import charsets, parts, transfer
-from smtpgw.mime.fields import message_start
-from smtpgw.mime.words import one_line
+from smtpgw.message import charsets, parts, transfer
+from smtpgw.message.fields import message_start
+from smtpgw.message.words import one_line
 
 NAMING_FIELDS = ("content-disposition", "content-type")
 

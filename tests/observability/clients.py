@@ -5,7 +5,7 @@ import secrets
 import smtplib
 import time
 
-from tests.gateway import PASSWORD, USERNAME, Gateway
+from tests.support.gateway import PASSWORD, USERNAME, Gateway
 
 
 class Clock:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.gateway import ROOT, SENDER, Gateway
-from tests.sandbox import Sandbox
+from tests.support.gateway import ROOT, SENDER, Gateway
+from tests.support.sandbox import Sandbox
 
 MESSAGES, ROUNDS = 4000, 3  # told of, to measure; of rounds the best counts, when the machine did least beside it
 A_FLUSH = 150  # messages between two flushes: 300 a second
@@ -35,8 +35,8 @@ def telling() -> float:
 
 def counting() -> float:
     """CPU seconds of these that the metrics take."""
-    from smtpgw.shares import Share
-    from smtpgw.tally import Counter, Histogram
+    from smtpgw.telemetry.buffered import Counter, Histogram
+    from smtpgw.telemetry.top_share import Share
 
     tell, calls = teller(), []
     originals = [(Counter, "count", Counter.count), (Histogram, "add", Histogram.add), (Share, "count", Share.count)]
@@ -63,11 +63,14 @@ def counting() -> float:
 
 def teller() -> Callable[[], None]:
     """What tells of one message, in a process whose log goes nowhere."""
-    from smtpgw import dialects, logs, message, metrics, replies
-    from smtpgw.diary import Diary
-    from smtpgw.envelope import Account, Credentials, Envelope, Peer, Submission
-    from smtpgw.memory import Outcome
-    from smtpgw.story import Story
+    from smtpgw.core import replies
+    from smtpgw.core.models import Account, Credentials, Envelope, Peer, Submission
+    from smtpgw.dialects import interpreter
+    from smtpgw.message import parser
+    from smtpgw.smtp.session_log import Diary
+    from smtpgw.submission.ledger import Outcome
+    from smtpgw.submission.message_log import Story
+    from smtpgw.telemetry import logs, metrics
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logs.configure("info", "json", "masked")
@@ -75,7 +78,7 @@ def teller() -> Callable[[], None]:
     diary = Diary("4f1c09a2b7de", Peer("192.0.2.1", 1))
     account = Account(7, Credentials("a@app.example", "p"))
     submission = Submission("4f1c09a2b7de.1", "4f1c09a2b7de", account, Envelope("a@app.example", ["b@c.example"]), RAW)
-    mail, options = message.parse(RAW, "embed"), dialects.Options()
+    mail, options = parser.parse(RAW, "embed"), interpreter.Options()
     outcome = Outcome("b@c.example", "56373aec-adc2-4ad5-bf2e-d16966fdfa30")
 
     def tell() -> None:
@@ -102,7 +105,7 @@ def teller() -> Callable[[], None]:
 
 def each(work: Callable[[], None]) -> float:
     """CPU seconds that some work takes for a message, with its part of what is done a few times a second for all."""
-    from smtpgw import logs, metrics
+    from smtpgw.telemetry import logs, metrics
 
     def round_of_all() -> float:
         began = time.process_time()

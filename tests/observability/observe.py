@@ -18,12 +18,12 @@ from unittest import mock
 
 from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import OTHER, OTHER_SENDER
-from tests.gateway import ROOT, SENDER, Gateway
 from tests.observability.clients import Clock, connected, flood, send_all_day
 from tests.observability.dashboards import scaled
 from tests.observability.drawing import Picture
 from tests.observability.prometheus import RULES, START_SECONDS, Prometheus, gateway_target, wait_for
-from tests.sandbox import Sandbox
+from tests.support.gateway import ROOT, SENDER, Gateway
+from tests.support.sandbox import Sandbox
 
 PICTURE = ROOT / "build/observe.png"
 PHASE_SECONDS = 25.0  # of which shares, counted in windows of 15 s, may take 17 to show, and as long to vanish

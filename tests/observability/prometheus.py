@@ -21,8 +21,8 @@ from typing import Any, Self
 import pytest
 import yaml
 
-from tests.gateway import ROOT, Gateway
-from tests.ports import free_port
+from tests.support.gateway import ROOT, Gateway
+from tests.support.ports import free_port
 
 CHART = ROOT / "helm/smtpgw"
 RULES = CHART / "files/rules.yaml"

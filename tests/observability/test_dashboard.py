@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway import SENDER, USERNAME, Gateway
 from tests.observability.dashboards import Query, board_queries
 from tests.observability.prometheus import RULES, Blackbox, Page, Prometheus, gateway_target, target, wait_for
-from tests.sandbox import Sandbox
+from tests.support.gateway import SENDER, USERNAME, Gateway
+from tests.support.sandbox import Sandbox
 
 LOAD_SECONDS = 8.0
 CLUSTER = """\

@@ -16,11 +16,11 @@ import pytest
 
 from smtpgw.sandbox import certificate
 from smtpgw.sandbox.accounts import OTHER, OTHER_SENDER
-from tests.gateway import SENDER, Gateway
 from tests.observability.clients import Clock, connected, flood, send_all_day
 from tests.observability.dashboards import boards, colour, first_row, scaled
 from tests.observability.prometheus import RULES, Prometheus, gateway_target, wait_for
-from tests.sandbox import Sandbox
+from tests.support.gateway import SENDER, Gateway
+from tests.support.sandbox import Sandbox
 
 LOAD_SECONDS = 45.0  # two of the windows of 15 s that shares are counted in, and time for alerts
 

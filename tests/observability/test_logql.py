@@ -14,11 +14,11 @@ import pytest
 
 from smtpgw.sandbox.accounts import DEMO
 from tests.chart.rendering import of_kind, with_changes
-from tests.gateway import SENDER, Gateway
-from tests.log_fields import vocabulary
 from tests.observability.dashboards import panels
 from tests.observability.prometheus import RUNBOOK
-from tests.sandbox import Sandbox
+from tests.support.gateway import SENDER, Gateway
+from tests.support.log_fields import vocabulary
+from tests.support.sandbox import Sandbox
 
 PROGRAM = Path(__file__).parent / "logql/read.js"
 MESSAGE_ID = "<logql@app.example>"

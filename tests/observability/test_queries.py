@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import Histogram
 from prometheus_client.utils import floatToGoString
 
-from smtpgw import metrics
+from smtpgw.telemetry import metrics
 from tests.observability.dashboards import (
     board_queries,
     boards,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smtpgw import diary, metrics
-from smtpgw.serve import unknown_variables
+from smtpgw.commands.serve import unknown_variables
+from smtpgw.smtp import session_log
+from smtpgw.telemetry import metrics
 from tests.observability.dashboards import alerts, rules
 from tests.observability.prometheus import RULES, RUNBOOK, program
 
@@ -85,9 +86,12 @@ def test_settings_and_replies_that_the_runbook_names_exist():
 
 def test_failures_are_replies_that_are_no_clients_fault():
     every = {reply.name: reply for reply in metrics.ALL_REPLIES}
-    assert every.keys() >= diary.FAILURES | diary.LIMITS | diary.TOLD_ELSEWHERE | diary.LOGIN_RESULTS.keys()
-    assert all(every[name].is_temporary for name in diary.FAILURES)  # our own bugs, too, are never 5xx
-    ours = {name for name, reply in every.items() if reply.is_temporary and name not in diary.FAILURES}
+    assert (
+        every.keys()
+        >= session_log.FAILURES | session_log.LIMITS | session_log.TOLD_ELSEWHERE | session_log.LOGIN_RESULTS.keys()
+    )
+    assert all(every[name].is_temporary for name in session_log.FAILURES)  # our own bugs, too, are never 5xx
+    ours = {name for name, reply in every.items() if reply.is_temporary and name not in session_log.FAILURES}
     assert ours == {
         "api_rate_limited",  # Cakemail wants one customer to send less
         "share_of_room_taken",  # most of what the worker holds is this client's

@@ -1,0 +1,1 @@
+"""Cakemail's Email API."""

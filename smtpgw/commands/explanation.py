@@ -1,0 +1,301 @@
+"""What a message would become, header by header, by the gateway's own way and without an account. Pure.
+
+The ids of sender and list are Cakemail's to tell: words in angle brackets stand in their places.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+from smtpgw.config.provider_map import AccountMap
+from smtpgw.config.settings import Settings
+from smtpgw.core import replies
+from smtpgw.core.models import Envelope
+from smtpgw.core.replies import Refused, Reply
+from smtpgw.dialects import interpreter
+from smtpgw.dialects.interpreter import Finding, HeaderRefused, Options, Verdict
+from smtpgw.message import parser
+from smtpgw.message.addresses import NoMailbox, mailboxes
+from smtpgw.message.parser import Message
+from smtpgw.smtp import commands
+from smtpgw.smtp.connection import with_crlf
+from smtpgw.submission import translation
+from smtpgw.submission.translation import EmailRequest
+
+BOUNCE_SENDER = "<id of From, if it is confirmed, else of the account's first confirmed sender>"
+UNKNOWN_LIST = "<id of the oldest active list, if there is one>"
+WORDS = {
+    Verdict.MAP: "mapped",
+    Verdict.STRIP: "stripped",
+    Verdict.STRIP_WARN: "warned",
+    Verdict.REFUSE: "refused",
+    Verdict.DISCARD: "test mode",
+}
+KEYS = {f"{dialect.rows[0].name} {row.name}": row for dialect in interpreter.DIALECTS for row in dialect.keys}
+ROWS = {row.name: row for dialect in interpreter.DIALECTS for row in dialect.rows} | KEYS
+TAGS = frozenset(name for name, row in ROWS.items() if row.becomes == "tags")
+MADE_ANEW = "Cakemail writes its own"
+TRACE = "speaks of another transmission"
+# What is said of header fields that are not delivered; a name with a hyphen at its end is all that begin so.
+NOT_DELIVERED = {
+    "arc-": "would not hold: Cakemail writes the message anew, and signs it",
+    "authentication-results": TRACE,
+    "bcc": "never shown",
+    "cc": "cannot be shown: each recipient gets a mail of their own",
+    "content-": MADE_ANEW,
+    "date": MADE_ANEW,
+    "delivered-to": TRACE,
+    "dkim-signature": "would not hold: Cakemail writes the message anew, and signs it",
+    "domainkey-signature": "would not hold: Cakemail writes the message anew, and signs it",
+    "message-id": "Cakemail makes its own; this one is in the gateway's log",
+    "mime-version": MADE_ANEW,
+    "received": TRACE,
+    "received-spf": TRACE,
+    "resent-": TRACE,
+    "return-path": TRACE,
+    "sender": "the sender is the confirmed one",
+    "to": "each recipient's mail shows only them",
+    "x-": "speaks of other servers",
+}
+
+
+class NoRecipient(Exception):
+    """Neither the envelope nor the message names a recipient."""
+
+
+class HeaderVerdict(NamedTuple):
+    """What becomes of one header field, or of one key of a header that is JSON."""
+
+    header: str
+    verdict: str  # kept, mapped, stripped, warned, refused or test mode
+    detail: str
+    dialect: str = ""  # whose control header it is
+
+
+class Decision(NamedTuple):
+    """A value of the request, and who decided it."""
+
+    value: str
+    why: str
+
+
+@dataclass(slots=True)
+class Explanation:
+    """All that can be told of a message. Where it is refused on the way, what lies behind that is missing."""
+
+    envelope: Envelope
+    reply: Reply = replies.OK
+    mail: Message | None = None
+    options: Options | None = None
+    refused: list[Finding] = field(default_factory=list)
+    request: EmailRequest | None = None
+    body: dict[str, Any] = field(default_factory=dict)  # of the request for the first recipient, as JSON has it
+
+    @property
+    def is_sent(self) -> bool:
+        return self.request is not None and not self.reply.is_error and not (self.options and self.options.discard)
+
+    @property
+    def headers(self) -> list[HeaderVerdict]:
+        """The control headers, then the others in the order of the message."""
+        findings = [*self.refused, *(self.options.findings if self.options else ())]
+        control = [HeaderVerdict(f.header, WORDS[f.verdict], said(f), f.dialect) for f in findings]
+        return [*control, *(ordinary_headers(self.mail, self.body) if self.mail and self.request else ())]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.mail.notes if self.mail else ()
+
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        if not (self.mail and self.options and self.request):
+            return {}
+        return decisions(self.mail, self.options, self.body, self.request.marketing_header)
+
+
+def explained(
+    raw: bytes, sender: str | None, recipients: Sequence[str], mapping: AccountMap, settings: Settings
+) -> Explanation:
+    """What would become of a message.
+
+    Args:
+        raw: the message, lines ended as they may be.
+        sender: the address of MAIL FROM, "" for the null one; that of From by default, and the null one for a bounce.
+        recipients: the addresses of RCPT TO; by default those of To, Cc and Bcc.
+        mapping: the operator's maps for the account.
+        settings: the gateway's.
+
+    Raises:
+        NoRecipient: there is nobody to send it to.
+    """
+    told = Explanation(Envelope(""))
+    try:
+        if sender is not None:
+            told.envelope.reverse_path = commands.mail(f"FROM:<{sender}>")[0]
+        add_recipients(told.envelope, recipients, settings)
+        null_sender = None if sender is None else not told.envelope.reverse_path
+        told.reply = submit(told, with_crlf(raw), mapping, settings, null_sender=null_sender)
+    except Refused as refusal:
+        told.reply = refusal.reply
+    if sender is None and told.mail and told.mail.author and not told.mail.is_bounce:
+        told.envelope.reverse_path = told.mail.author.address
+    return told
+
+
+def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Message:
+    """Read the message. Where it is unknown whether its sender is null, one that is refused otherwise is a bounce.
+
+    Raises:
+        Refused
+    """
+    read = functools.partial(parser.parse, raw, settings.inline_images, limit_bytes=settings.request_limit_bytes)
+    if null_sender is not None:
+        return read(null_sender=null_sender)
+    try:
+        return read()
+    except Refused:
+        return read(null_sender=True)
+
+
+def submit(
+    told: Explanation, raw: bytes, mapping: AccountMap, settings: Settings, *, null_sender: bool | None
+) -> Reply:
+    """The way of `gateway.Gateway.submit`, up to the API; a test holds the two together.
+
+    Raises:
+        Refused: it would be.
+        NoRecipient
+    """
+    if len(raw) > settings.max_message_bytes:
+        raise Refused(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
+    envelope = told.envelope
+    told.mail = mail = parse(raw, settings, null_sender=null_sender)
+    if not envelope.recipients:
+        add_recipients(envelope, named_recipients(mail), settings)
+    if not envelope.recipients:
+        raise NoRecipient
+    told.options = options = read_all(told, mail, mapping)
+    address = mail.author.address if mail.author else envelope.reverse_path
+    if not address and not options.sender_id and not mail.is_bounce:
+        raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
+    sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
+    list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
+    how = settings.default_type, settings.bulk_headers, settings.request_limit_bytes
+    told.request = translation.translate(mail, options, sender_id, list_id, *how)
+    told.body = orjson.loads(told.request.body_for(envelope.recipients[0]))
+    if options.discard:
+        return replies.DISCARDED.filled(header=options.discard)
+    return replies.QUEUED.filled(id="<Cakemail's id>" if len(envelope.recipients) == 1 else "<the gateway's id>")
+
+
+def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Settings) -> None:
+    """As RCPT does. Raises Refused."""
+    for recipient in recipients:
+        found = commands.rcpt(f"TO:<{recipient}>")
+        if found in envelope.recipients:
+            continue
+        if len(envelope.recipients) >= settings.max_recipients:
+            raise Refused(replies.TOO_MANY_RECIPIENTS)
+        envelope.recipients.append(found)
+
+
+def named_recipients(mail: Message) -> list[str]:
+    """The addresses of To, Cc and Bcc; mistakes in these fields are nobody's business but the client's."""
+    found: list[str] = []
+    for header in mail.headers:
+        if header.name.lower() in ("to", "cc", "bcc"):
+            try:
+                found += [mailbox.address for mailbox in mailboxes(header.value)]
+            except NoMailbox:
+                continue
+    return found
+
+
+def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
+    """What the control headers ask for. Those that are refused are put aside, so that one look finds all of them.
+
+    Raises:
+        Refused: the first of them, at which the gateway stops.
+    """
+    refusals: list[HeaderRefused] = []
+    while told.options is None:
+        try:
+            told.options = interpreter.read(mail, told.envelope.recipients, mapping)
+        except HeaderRefused as refusal:
+            refusals.append(refusal)
+            name = refusal.finding.header.partition(" ")[0].lower()
+            others = tuple(header for header in mail.headers if header.name.lower() != name)
+            if len(others) == len(mail.headers):
+                break  # a recipient is refused, and no header
+            mail = replace(mail, headers=others)
+    told.refused = [refusal.finding for refusal in refusals]
+    if refusals or told.options is None:
+        raise refusals[0]
+    return told.options
+
+
+def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketing_header: str) -> dict[str, Decision]:
+    """Who the sender is, which list is used, what type the message has, and why."""
+    found = {
+        "sender": Decision(body["sender"]["id"], "From" if mail.author else "MAIL FROM"),
+        "list": Decision(str(body["list_id"]), "no header names one"),
+        "type": Decision(body["content"]["type"], "SMTPGW_DEFAULT_TYPE"),
+    }
+    if mail.is_bounce:
+        found["sender"] = Decision(body["sender"]["id"], "a bounce of a mail server")
+    if options.sender_id:
+        found["sender"] = Decision(options.sender_id, by_header(options, f"sender_id {options.sender_id}"))
+    if options.list_id:
+        found["list"] = Decision(str(options.list_id), by_header(options, f"list_id {options.list_id}"))
+    if options.account_id:
+        found["account"] = Decision(str(options.account_id), by_header(options, f"account_id {options.account_id}"))
+    if mail.is_bounce:
+        found["type"] = Decision("transactional", "a bounce")
+    elif options.type:
+        found["type"] = Decision(options.type, by_header(options, f"type {options.type}"))
+    elif marketing_header:
+        found["type"] = Decision("marketing", f"{marketing_header}, which SMTPGW_BULK_HEADERS names")
+    return found
+
+
+def by_header(options: Options, decision: str) -> str:
+    """The header that decided something first: `reading.Reading.decide` says it so."""
+    decided = (f.header for f in options.findings if f.verdict is Verdict.MAP and f.detail == decision[:300])
+    return next(decided, "a control header")  # there are messages with more of them than are told
+
+
+def said(finding: Finding) -> str:
+    """The detail of a finding, with the name of the request's field where it lacks that."""
+    return f"tags {finding.detail}" if finding.verdict is Verdict.MAP and finding.header in TAGS else finding.detail
+
+
+def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderVerdict]:
+    """The header fields that are no control headers: their verdict is what the request has, or has not, of them."""
+    added = [(header["name"].lower(), header["value"]) for header in body.get("additional_headers", ())]
+    kept = Counter(name for name, _ in added)
+    seen: set[str] = set()
+    for header in mail.headers:
+        name = header.name.lower()
+        if interpreter.control_header(header):
+            continue
+        if name in ("from", "subject") and name not in seen and header.value:
+            yield HeaderVerdict(header.name, "mapped", "sender" if name == "from" else "content.subject")
+        elif kept[name]:
+            kept[name] -= 1
+            yield HeaderVerdict(header.name, "kept", "" if (name, header.value) in added else "written in ASCII")
+        else:
+            why = "is empty" if not header.value else "the first one counts" if name in seen else why_not(name)
+            yield HeaderVerdict(header.name, "stripped", why)
+        if header.value or name != "from":
+            seen.add(name)
+
+
+def why_not(name: str) -> str:
+    if name in NOT_DELIVERED:
+        return NOT_DELIVERED[name]
+    whole_families = (prefix for prefix in NOT_DELIVERED if prefix.endswith("-") and name.startswith(prefix))
+    return next((NOT_DELIVERED[prefix] for prefix in whole_families), "is not among the header fields to be delivered")

@@ -1,0 +1,1 @@
+"""Settings and maps: what an operator configures."""

@@ -1,0 +1,30 @@
+"""Settings that contradict each other, each of which is valid on its own."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpgw.config.settings import Settings
+
+
+def contradictions(settings: "Settings") -> list[str]:
+    """Return the mistakes that only show when settings are read together, one line each."""
+    found = []
+    if len({b.port for b in settings.binds.values()}) < len(settings.binds):
+        names = ", ".join(f"SMTPGW_{listener.upper()}_BIND" for listener in settings.binds)
+        found.append(f"{names}: must have different ports")
+    if settings.max_bytes_in_flight < settings.max_message_bytes:
+        found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
+    if settings.max_bytes_in_flight < settings.max_request_bytes:
+        found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_REQUEST_BYTES")
+    # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
+    if max(settings.api_timeout_seconds, settings.api_retry_seconds) > settings.submit_timeout_seconds:
+        names = "SMTPGW_API_TIMEOUT_SECONDS and SMTPGW_API_RETRY_SECONDS"
+        found.append(f"SMTPGW_SUBMIT_TIMEOUT_SECONDS: must be no less than {names}")
+    if settings.drain_timeout_seconds <= settings.submit_timeout_seconds:
+        found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
+    if settings.proxy_protocol and (not settings.proxy_cidrs or any(n.prefixlen == 0 for n in settings.proxy_cidrs)):
+        # Guard: whoever may send the header may be any address that he likes.
+        found.append("SMTPGW_PROXY_CIDRS: must name the load balancer's networks, and not everybody's")
+    if settings.log_addresses == "hashed" and not settings.log_hash_key:
+        found.append("SMTPGW_LOG_HASH_KEY: must be set, since SMTPGW_LOG_ADDRESSES is hashed")
+    return found

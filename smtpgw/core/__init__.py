@@ -1,0 +1,1 @@
+"""Plain data and pure helpers that every package may use; no I/O."""

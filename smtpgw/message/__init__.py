@@ -1,0 +1,1 @@
+"""Octets to a Message (RFC 5322, MIME)."""

@@ -1,0 +1,169 @@
+"""Mailboxes of an address field: display names, comments, groups and all (RFC 5322 §3.4, with §4.4 of old mail)."""
+
+import functools
+import re
+from dataclasses import dataclass
+
+from smtpgw.message.words import decoded, without_outer_encoding
+
+CACHED_LENGTH = 120  # an app's From is the same in all its mail
+LENGTH = 8192  # of a field; a person's name and address need a hundredth of it
+
+# An encoded word comes first: "=?utf-8?q?Doe,_Jane?=" has a comma that separates nothing.
+TOKEN = re.compile(
+    r"(?P<space>\s+)"
+    r"|(?P<word>=\?[^?\s]+\?[bBqQ]\?[^?]*\?=)"
+    r"|(?P<quoted>\"(?:[^\"\\]|\\.)*+\"?)"
+    r"|(?P<special>[,;:()<])"
+    r"|(?P<atom>[^\s,;:()<\"]+)"
+)
+QUOTED_PAIR = re.compile(r"\\(.)")
+COMMENT_PIECE = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=|[^()\\=]+|\\.|.", re.DOTALL)
+ANGLE_PIECE = re.compile(r"[^<>(\"]+|\"(?:[^\"\\]|\\.)*+\"?")
+# White space around a dot or the @, which is no part of the address (RFC 5322 §4.4); inside quotes it is.
+SPACE_IN_ADDRESS = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"?)|(?<!\s)\s++([@.])\s*+|([@.])\s++")
+ROUTE = re.compile(r"^@[^:]*:")  # RFC 5322 §4.4: obsolete, and to be ignored
+ADDRESS = re.compile(r"(?:\"[^\"]*\"|[^@\s\"<>,;:()\[\]\\]+)(?:@(?:[^@\s\"<>,;:()\[\]\\]+|\[[0-9A-Za-z.:]+\]))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One address and the name shown with it, decoded; "" where there is none."""
+
+    name: str
+    address: str  # "root" alone is one too: a local name, whose domain nobody knows
+
+
+class NoMailbox(ValueError):
+    """The text is no list of mailboxes."""
+
+
+class NoBrackets(NoMailbox):
+    """A name stands beside an address that is not in angle brackets."""
+
+
+def mailboxes(value: str) -> list[Mailbox]:
+    """Return the mailboxes a field names, including those of groups.
+
+    A field that was encoded as a whole, brackets and all (against RFC 2047 §5), is decoded first.
+
+    Raises:
+        NoMailbox: the field names something else, or nothing.
+        NoBrackets: a name stands beside an address without angle brackets.
+    """
+    return list(cached(value)) if len(value) <= CACHED_LENGTH else read(value)
+
+
+def read(value: str) -> list[Mailbox]:
+    if len(value) > LENGTH:
+        raise NoMailbox
+    items = [item for item in Reader(without_outer_encoding(value)).items() if not item.is_empty]
+    return [item.mailbox() for item in with_their_commas(items)]
+
+
+cached = functools.lru_cache(1024)(read)
+
+
+@dataclass(slots=True)
+class Item:
+    """What stands between two separators."""
+
+    phrase: str = ""  # the words, each separated as it was
+    comment: str = ""
+    angle: str | None = None
+    is_broken: bool = False  # words after the angle brackets
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.phrase.strip() and self.angle is None
+
+    @property
+    def is_words(self) -> bool:
+        return self.angle is None and "@" not in self.phrase
+
+    def mailbox(self) -> Mailbox:
+        phrase = self.phrase.strip()
+        if self.angle is None:
+            address, name = without_spaces(phrase), self.comment
+        else:
+            address, name = without_spaces(ROUTE.sub("", self.angle.strip())), unquoted(phrase) or self.comment
+        if self.is_broken or not ADDRESS.fullmatch(address) or not address.isprintable():
+            raise NoBrackets if self.angle is None and has_one_address(phrase) else NoMailbox
+        return Mailbox(" ".join(decoded(name).split()), address)
+
+
+def with_their_commas(items: list[Item]) -> list[Item]:
+    """`Doe, Jane <jane@example.com>`, where the name ought to have been quoted, is one mailbox and not two."""
+    *words, last = items or [Item()]
+    if words and last.angle is not None and all(item.is_words for item in words):
+        last.phrase = ", ".join(phrase for item in items if (phrase := item.phrase.strip()))
+        return [last]
+    return items
+
+
+def has_one_address(phrase: str) -> bool:
+    addresses = [word for word in phrase.split() if "@" in word]
+    return len(addresses) == 1 and bool(ADDRESS.fullmatch(addresses[0]))
+
+
+def without_spaces(address: str) -> str:
+    return SPACE_IN_ADDRESS.sub(lambda found: found[1] or found[2] or found[3], address)
+
+
+def unquoted(phrase: str) -> str:
+    """A display name without the quotes that hold all or a part of it."""
+    return re.sub(r"\"((?:[^\"\\]|\\.)*+)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
+
+
+class Reader:
+    """Reads one field from left to right."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self.at = 0
+
+    def items(self) -> list[Item]:
+        items = [Item()]
+        while found := TOKEN.match(self.value, self.at):
+            kind, text = found.lastgroup, found[0]
+            self.at = found.end()
+            item = items[-1]
+            if text in (",", ";"):
+                items.append(Item())
+            elif text == ":":
+                items[-1] = Item()  # what came before names a group
+            elif text == "(":
+                comment = self.comment()
+                item.comment = item.comment or comment
+            elif text == "<":
+                item.is_broken = item.is_broken or item.angle is not None
+                item.angle = self.angle()
+            elif item.angle is None:
+                item.phrase += text
+            elif kind != "space":
+                item.is_broken = True
+        return items
+
+    def comment(self) -> str:
+        """Read the rest of a comment, which may hold others (RFC 5322 §3.2.2), and return its text."""
+        depth, said = 1, ""
+        while depth and (found := COMMENT_PIECE.match(self.value, self.at)):
+            text = found[0]
+            self.at = found.end()
+            depth += (text == "(") - (text == ")")
+            said += QUOTED_PAIR.sub(r"\1", text) if depth else ""
+        return said
+
+    def angle(self) -> str:
+        """Read to the closing bracket and return what stands before it, without comments."""
+        pieces: list[str] = []
+        while True:
+            if found := ANGLE_PIECE.match(self.value, self.at):
+                pieces.append(found[0])
+                self.at = found.end()
+            elif self.value.startswith("(", self.at):
+                self.at += 1
+                self.comment()
+            else:
+                self.at += self.value.startswith(">", self.at)
+                return "".join(pieces)

@@ -1,0 +1,74 @@
+"""Bounces: what a mail system writes to the sender of a message that it could not deliver (RFC 3464, RFC 6522).
+
+A bounce has the null reverse-path, and names a mailbox that nobody can send from, such as `MAILER-DAEMON@host`. Its
+parts for programs become text, and of the message it returns only the header is kept.
+"""
+
+import re
+
+from smtpgw.message import charsets, transfer
+from smtpgw.message.addresses import NoMailbox, mailboxes
+from smtpgw.message.parts import Part
+from smtpgw.message.words import decoded
+
+DAEMONS = frozenset({"mailer-daemon", "postmaster"})
+ORIGINALS = frozenset({"message/rfc822", "message/global", "message/partial"})
+ORIGINAL_HEADERS = frozenset({"text/rfc822-headers", "message/global-headers"})
+MAX_PART_BYTES = 16 * 1024  # of a part that becomes text; a header section with many Received has a quarter of it
+
+NO_ADDRESS = re.compile(r"([^<>]*)<[ \t]*>")
+BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+# qmail and dma with FULLBOUNCE write the whole message below such a line of a plain text.
+COPY_FOLLOWS = re.compile(
+    r"^(?:--- Below this line is a copy of the message\.|Original message follows\.)\n+", re.MULTILINE
+)
+
+
+def is_bounce(root: Part) -> bool:
+    """Return whether a message whose reverse-path is null is a mail system's: a report, or one from a daemon."""
+    value = root.header("from").strip()
+    if root.type == "multipart/report" or NO_ADDRESS.fullmatch(value):
+        return True
+    try:
+        return [mailbox.address.partition("@")[0].lower() in DAEMONS for mailbox in mailboxes(value)] == [True]
+    except NoMailbox:
+        return False
+
+
+def display_name(value: str) -> str:
+    """Return the name in a From without an address, such as `MAILER-DAEMON <>`; "" where it is something else."""
+    found = NO_ADDRESS.fullmatch(value.strip())
+    return " ".join(decoded(found[1].strip().strip('"')).split()) if found else ""
+
+
+def becomes_text(part: Part) -> bool:
+    """Return whether a part of a bounce is delivered as `text`: what is for programs, and the returned message."""
+    return part.type.startswith("message/") or part.type in ORIGINAL_HEADERS
+
+
+def text(part: Part) -> str:
+    """Return such a part as text, under a line that says what it is.
+
+    Raises:
+        Refused: BAD_STRUCTURE
+    """
+    is_encoded = part.encoding in ("quoted-printable", "base64")
+    # A returned message of megabytes is not copied for the sake of its header.
+    end = part.end if is_encoded else min(part.end, part.start + MAX_PART_BYTES)
+    octets = transfer.content(part.raw[part.start : end], part.encoding)
+    is_original = part.type in ORIGINALS or part.type in ORIGINAL_HEADERS
+    if is_original and (blank := BLANK_LINE.search(octets)):
+        octets = octets[: blank.start()]
+    said = charsets.utf_8_or_windows_1252(octets[:MAX_PART_BYTES].strip())
+    said = said.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    title = "Header of the original message" if is_original else "Details of the report"
+    return f"\n--- {title} ---\n\n{said}\n"
+
+
+def without_copy(said: str) -> str:
+    """Return a plain-text bounce without the body of the message that it quotes."""
+    found = COPY_FOLLOWS.search(said)
+    if not found:
+        return said
+    header, _, _ = said[found.end() :].partition("\n\n")
+    return f"{said[: found.end()]}{header[:MAX_PART_BYTES]}\n"

@@ -1,0 +1,1 @@
+"""The gunicorn master, its workers and probes."""

@@ -1,0 +1,247 @@
+"""The gunicorn worker: SMTP sessions on its SMTP binds, HTTP on the other, in one gevent loop.
+
+It is a GeventWorker: gunicorn's master forks, supervises and ends it, and each connection has a greenlet of its own.
+The probe thereby measures the very loop that serves SMTP. Gunicorn's master imports this module before gevent patches
+the standard library: so nothing but gunicorn, gevent and the settings at module level, the rest in `load_wsgi`, after
+the patch.
+"""
+
+import signal
+import time
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.ggevent import GeventWorker
+
+from smtpgw.config.parsers import is_in
+from smtpgw.config.settings import Settings
+from smtpgw.server import descriptors
+from smtpgw.server.balancing import BalancedServer, Share
+from smtpgw.server.descriptors import GuardedServer
+
+if TYPE_CHECKING:
+    from smtpgw.core.models import Peer
+    from smtpgw.net.tls import Certificate
+    from smtpgw.server.master import Application
+    from smtpgw.smtp.admission import Doorkeeper, Room
+    from smtpgw.smtp.connection import Wire
+    from smtpgw.submission.gateway import Gateway
+
+TICK_SECONDS = 0.5  # heartbeat to the master
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
+class GatewayWorker(GeventWorker):
+    """Serves SMTP and HTTP side by side."""
+
+    settings: Settings
+    gateway: "Gateway"
+    certificate: "Certificate"
+    doorkeeper: "Doorkeeper"
+    room: "Room"
+    share: Share  # of the connections; given by the master
+    early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.told_to_end = Event()
+
+    def load_wsgi(self) -> None:
+        """Build what a worker needs, once it is forked and patched."""
+        from smtpgw import __version__
+        from smtpgw.config.provider_map import Mappings
+        from smtpgw.net.tls import Certificate
+        from smtpgw.server import health
+        from smtpgw.smtp.admission import Doorkeeper, Room
+        from smtpgw.submission.gateway import Gateway
+        from smtpgw.telemetry import logs, metrics, tracing
+        from smtpgw.telemetry.deferred import TELLING
+
+        settings = self.settings = cast("Application", self.app).settings
+        logs.start()
+        TELLING.start()
+        gevent.get_hub().print_exception = logs.uncaught  # type: ignore[method-assign, assignment]
+        tracing.start(settings, __version__)
+        mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
+        self.gateway = Gateway(settings, mappings)
+        self.certificate = Certificate(settings.tls_cert, settings.tls_key)
+        sessions = descriptors.max_sessions(settings)
+        self.doorkeeper = Doorkeeper(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
+        self.room = Room(settings.max_bytes_in_flight, settings.trusted_cidrs)
+        self.wsgi = cast(Any, health.create_app(self.why_not_ready, several_workers=settings.workers > 1))
+        metrics.BUILD.labels(__version__).set(1)
+        metrics.WORKERS.set(1)
+        logs.lifecycle(what="worker started", worker=self.pid)
+
+    def why_not_ready(self) -> str:
+        if self.stopping():
+            return "draining"
+        return "the certificate has expired" if self.certificate.is_expired else ""
+
+    def stopping(self) -> bool:
+        return not self.alive
+
+    # --- Life
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """TERM: end, and at once."""
+        super().handle_exit(sig, frame)
+        self.told_to_end.set()
+
+    def run(self) -> None:
+        """Serve until a signal, then let what is under way finish.
+
+        Replaces GeventWorker.run for its end: there the probes' listener closes with the others, and a drain takes all
+        of gunicorn's graceful_timeout where ours is shorter, so that the master never kills a submission.
+        """
+        from smtpgw.telemetry import metrics, tracing
+
+        smtp: list[StreamServer] = []
+        http: list[StreamServer] = []
+        for listener in self.sockets:
+            name = self.name_of(listener)
+            server = self.server(name, listener)
+            server.start()
+            (http if name == "http" else smtp).append(server)
+        gevent.spawn(self.certificate.watch, self.settings.tls_check_seconds)
+        while not self.early_signals.empty():
+            self.alive &= self.early_signals.get() not in ENDING
+        while self.alive:
+            self.tick()
+        self.drain(smtp)
+        for server in http:
+            server.stop(timeout=TICK_SECONDS)
+        self.gateway.close()
+        metrics.flush()
+        tracing.stop()
+
+    def server(self, name: str, listener: Any) -> StreamServer:
+        """What accepts the connections of a listening socket."""
+        from smtpgw.core import replies
+
+        listener.setblocking(True)
+        refused = partial(self.no_descriptor, name)
+        if name == "http":
+            pool = Pool(descriptors.HTTP_CONNECTIONS)
+            return GuardedServer(listener, partial(self.handle, listener), spawn=pool, refused=refused)
+        pool = Pool(self.doorkeeper.limit + descriptors.SPARE_CONNECTIONS)
+        handle = partial(self.serve_smtp, name)
+        reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
+        told = b"" if name == "smtps" else reply.encode()
+        if self.cfg.workers > 1:
+            return BalancedServer(listener, handle, spawn=pool, share=self.share, refusal=told, refused=refused)
+        return GuardedServer(listener, handle, spawn=pool, refusal=told, refused=refused)
+
+    def tick(self) -> None:
+        """Tell the master that this process is well, and measure how late its greenlets run."""
+        from smtpgw.telemetry import metrics
+
+        self.notify()
+        began = time.monotonic()
+        wait = gevent.sleep if self.stopping() else self.told_to_end.wait
+        wait(TICK_SECONDS)
+        metrics.LOOP_LAG.add(max(0.0, time.monotonic() - began - TICK_SECONDS))
+        metrics.flush()
+
+    def drain(self, servers: list[StreamServer]) -> None:
+        """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
+        from smtpgw.telemetry import logs, metrics
+        from smtpgw.telemetry.deferred import TELLING
+
+        began = time.monotonic()
+        self.share.leave()
+        for server in servers:
+            server.close()
+        metrics.DRAINING.set(1)
+        open_at_first = self.doorkeeper.open
+        while self.doorkeeper.open and (passed := time.monotonic() - began) < self.settings.drain_timeout_seconds:
+            left = self.settings.drain_timeout_seconds - passed
+            self.gateway.is_closing = left < self.settings.submit_timeout_seconds + 2 * TICK_SECONDS
+            self.tick()
+        cut = self.doorkeeper.open
+        for server in servers:
+            server.stop(timeout=TICK_SECONDS)
+        TELLING.catch_up()
+        logs.lifecycle(
+            what="worker drained", worker=self.pid, sessions=open_at_first, cut=cut, seconds=time.monotonic() - began
+        )
+
+    # --- Connections
+
+    def name_of(self, listener: Any) -> str:
+        """Which of `Settings.binds` a listening socket is."""
+        port = listener.getsockname()[1]
+        return next(name for name, bound in self.settings.binds.items() if bound.port == port)
+
+    def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
+        """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
+        from smtpgw.core import replies
+        from smtpgw.core.models import Peer, place_of
+        from smtpgw.net.stream import Stream
+        from smtpgw.smtp import session_log
+        from smtpgw.smtp.connection import ConnectionLost, Wire
+        from smtpgw.smtp.session import Session
+        from smtpgw.submission.gateway import Doorway
+        from smtpgw.telemetry import logs, metrics
+
+        peer = Peer.of(*addr[:2])
+        wire = Wire(Stream(client), self.settings, self.stopping)
+        tls_first = listener == "smtps"
+        try:
+            if self.settings.proxy_protocol and listener != "internal":
+                peer = self.peer_behind(peer, wire)
+            with self.doorkeeper.admit(peer.address):
+                metrics.SESSIONS_OPENED.count(listener)
+                metrics.SESSIONS_BY_CLIENT.count(place_of(peer.address))
+                gateway = Doorway(self.gateway, peer.address)
+                session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
+                session.run(tls_first=tls_first)
+        except replies.Refused as refusal:  # not let in
+            reply = refusal.reply.filled(hostname=self.settings.hostname)
+            session_log.refused(peer, reply, reason=str(refusal.__cause__ or ""))
+            if not tls_first:
+                wire.write(reply.encode())
+            wire.close()
+        except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
+            logs.debug("session", client=peer.address, reason="check", detail=str(lost))
+            wire.close()
+
+    def no_descriptor(self, listener: str, addr: Any) -> None:
+        """A connection was refused since this process has no descriptor left."""
+        from smtpgw.core import replies
+        from smtpgw.core.models import Peer
+        from smtpgw.smtp import session_log
+        from smtpgw.telemetry import metrics
+
+        metrics.LIMITS.labels("descriptors").inc()
+        reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
+        session_log.refused(Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}")
+
+    def peer_behind(self, balancer: "Peer", wire: "Wire") -> "Peer":
+        """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
+
+        Raises:
+            Refused: 421 to whoever is no load balancer, or says nothing of the kind.
+            ConnectionLost
+        """
+        from smtpgw.core import replies
+        from smtpgw.core.models import Peer
+        from smtpgw.net import proxy_protocol
+        from smtpgw.telemetry import metrics
+
+        if not is_in(balancer.address, self.settings.proxy_cidrs):
+            metrics.LIMITS.labels("proxy_only").inc()
+            raise replies.Refused(replies.PROXY_ONLY)
+        try:
+            head = wire.read_head(proxy_protocol.wanted, self.settings.handshake_timeout_seconds)
+            named = proxy_protocol.client(head)
+        except proxy_protocol.ProxyError as problem:
+            metrics.LIMITS.labels("proxy_header").inc()
+            raise replies.Refused(replies.PROXY_HEADER_MISSING) from problem
+        return Peer.of(*named) if named else Peer(balancer.address, balancer.port, is_check=True)

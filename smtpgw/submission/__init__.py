@@ -1,0 +1,1 @@
+"""From a submitted message to Cakemail's answers."""

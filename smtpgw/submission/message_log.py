@@ -1,0 +1,273 @@
+"""What is told of one message when it has been answered: one line in the log, the metrics, and a trace's span."""
+
+import re
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from smtpgw.core.models import Submission
+from smtpgw.core.replies import INTERNAL_ERROR, Refused, Reply
+from smtpgw.dialects.interpreter import Finding, HeaderRefused, Options, Verdict
+from smtpgw.message.fields import SECTION_BYTES
+from smtpgw.message.parser import Message
+from smtpgw.submission.ledger import Outcome
+from smtpgw.submission.translation import EmailRequest
+from smtpgw.telemetry import internal_errors, logs, metrics, tracing
+from smtpgw.telemetry.deferred import TELLING
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+# Of a message that could not be parsed: support looks for it by what the client's log says.
+MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE | re.MULTILINE)
+
+MAX_RESULTS_IN_ORDER = 50  # a line has room for so many; see log_bounds
+
+
+class Story:
+    """Gathered while a message makes its way, which is the block that it is the context of; told once, after its end.
+
+    What Cakemail has accepted is accepted, whether it can be told of or not: from then on nothing here raises.
+    """
+
+    def __init__(self, submission: Submission) -> None:
+        self.began = monotonic()
+        self.id = submission.id
+        self.session_id = submission.session_id
+        self.client = submission.client
+        self.account_id = submission.account.id
+        self.envelope = submission.envelope
+        self.raw = submission.raw  # until the end
+        self.octets = len(submission.raw)
+        self.seconds: dict[str, float] = {}
+        self.fields: dict[str, object] = {}
+        self.notes: tuple[str, ...] = ()
+        self.outcomes: Sequence[Outcome] = ()
+        self.notice: Outcome | None = None
+        self.reply = INTERNAL_ERROR
+        self.trace: AbstractContextManager[Span | None] = tracing.message(
+            submission.id, submission.session_id, submission.account.id
+        )
+        self.span: Span | None = None
+        self.timer = Stage(self.seconds)
+
+    def __enter__(self) -> "Story":
+        span = self.trace.__enter__()
+        if span and span.is_recording():  # most messages are not sampled
+            self.span = span
+            self.timer = TracedStage(self.seconds)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._end(problem)
+        except Exception:  # noqa: BLE001  our own bug must not change what the client hears
+            internal_errors.told(id=self.id, what="a message could not be told of")
+
+    def _end(self, problem: BaseException | None) -> None:
+        try:
+            if problem:
+                self._fail(problem)
+            self.duration = monotonic() - self.began
+            self.fields["time"] = datetime.now(UTC)
+            if self.span:
+                self._trace(self.span)
+            self.raw = b""  # it may be megabytes
+            TELLING.later(self._tell)
+        finally:
+            self.trace.__exit__(None, None, None)
+
+    def _fail(self, problem: BaseException) -> None:
+        if isinstance(problem, HeaderRefused):
+            self._count([problem.finding])
+            self.fields["refused"] = found(problem.finding)
+        if isinstance(problem, Refused):
+            self.reply = problem.reply
+        else:
+            self.fields["trace"] = "".join(traceback.format_exception(problem))
+        if "message_id" not in self.fields:
+            self.fields["message_id"] = message_id(self.raw)
+
+    def stage(self, name: str) -> "Stage":
+        """Time a part of the way. One after the other: parts have no parts."""
+        self.timer.name = name
+        return self.timer
+
+    def message(self, mail: Message) -> None:
+        self.fields["message_id"] = mail.message_id
+        self.fields["attachments"] = len(mail.attachments)
+        self.notes += mail.notes
+
+    def options(self, options: Options) -> None:
+        if options.findings:
+            self._count(options.findings)
+        if options.metadata:
+            self.fields["metadata"] = with_masked_addresses(options.metadata)
+        if options.account_id is not None:
+            self.fields["sub_account"] = options.account_id
+
+    def _count(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            metrics.DIALECTS.count(finding.dialect, finding.verdict.value)
+        verdicts = Counter(f"{finding.dialect} {finding.verdict}" for finding in findings)
+        self.fields["verdicts"] = dict(verdicts)
+        lost = [found(finding) for finding in findings if finding.verdict is Verdict.STRIP_WARN]
+        if lost:
+            self.fields["lost"] = lost
+
+    def sender(self, sender_id: str) -> None:
+        self.fields["sender_id"] = sender_id
+
+    def request(self, request: EmailRequest) -> None:
+        self.notes += request.notes  # headers that are not delivered, Cc for one
+
+    def _tell(self) -> None:
+        reply, results = self.reply, self.results()
+        result = result_of(reply, results)
+        self._measure(result, results)
+        if self.notes:
+            self.fields["notes"] = self.notes
+        if self.notice:
+            self.fields["notice"] = self.notice.uuid or words(self.notice.reply)
+        logs.message(
+            {
+                "id": self.id,
+                "session": self.session_id,
+                "client": self.client,
+                "account": self.account_id,
+                "result": result,
+                "reason": reply.name,
+                "reply": words(reply),
+                "mail_from": logs.address(self.envelope.reverse_path),
+                "recipients": len(self.envelope.recipients),
+                "bytes": self.octets,
+                "ms": int(self.duration * 10_000) / 10,  # round() costs five times that
+                "stages": {name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
+                "results": [told(outcome) for outcome in in_order(self.outcomes)],
+                **self.fields,
+            }
+        )
+
+    def results(self) -> list[str]:
+        """What became of each recipient."""
+        return ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
+
+    def _measure(self, result: str, results: Sequence[str]) -> None:
+        metrics.MESSAGES.count(result)
+        metrics.MESSAGES_BY_ACCOUNT.count(self.account_id)
+        for outcome in results or [result] * len(self.envelope.recipients):
+            metrics.RECIPIENTS.count(outcome)
+        if result == "refused":
+            metrics.REFUSED_BY_ACCOUNT.count(self.account_id)
+        elif result == "deferred":
+            metrics.DEFERRED_BY_ACCOUNT.count(self.account_id)
+        metrics.MESSAGE_BYTES.add(self.octets)
+        metrics.MESSAGE_SECONDS.add(self.duration)
+        seconds = self.seconds
+        waited = seconds.get("sender", 0.0) + seconds.get("api", 0.0)
+        metrics.OVERHEAD_SECONDS.add(max(0.0, self.duration - waited))
+        for stage in ("parse", "translate"):
+            if stage in seconds:
+                metrics.STAGE_SECONDS.add(seconds[stage], stage)
+
+    def _trace(self, span: "Span") -> None:
+        self.fields |= tracing.ids(span)
+        span.set_attributes(
+            {
+                "smtpgw.message.bytes": self.octets,
+                "smtpgw.message.recipients": len(self.envelope.recipients),
+                "smtpgw.message.result": result_of(self.reply, self.results()),
+                "smtpgw.reply.name": self.reply.name,
+                "smtpgw.reply.code": self.reply.code,
+            }
+        )
+        if self.reply.is_temporary:
+            tracing.failed(span, self.reply.name)
+
+
+class Stage:
+    """A part of a message's way, as a context, and then the next; a generator made into one costs 1 µs more."""
+
+    __slots__ = ("began", "name", "seconds", "trace")
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.name = ""
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        self.began = monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds[self.name] = monotonic() - self.began
+
+
+class TracedStage(Stage):
+    """A stage that is a span, too."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.trace = tracing.span(self.name)
+        self.trace.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, problem, trace)
+        self.trace.__exit__(None, None, None)
+
+
+def result_of(reply: Reply, results: Sequence[str]) -> str:
+    """What became of a message, by its reply and the results of its recipients."""
+    if reply.is_error:
+        return "deferred" if reply.is_temporary else "refused"
+    if not results:
+        return "discarded"
+    return "partial" if "refused" in results else "accepted"
+
+
+def in_order(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """The outcomes as the log has them: of many, of which it may omit the last, those that were not accepted first."""
+    if len(outcomes) <= MAX_RESULTS_IN_ORDER:
+        return outcomes
+    return sorted(outcomes, key=lambda outcome: outcome.is_accepted)
+
+
+def told(outcome: Outcome) -> dict[str, str]:
+    """A recipient's outcome as the log has it."""
+    to = logs.address(outcome.recipient)
+    return {"to": to, "uuid": outcome.uuid} if outcome.is_accepted else {"to": to, "reply": words(outcome.reply)}
+
+
+def found(finding: Finding) -> str:
+    """A finding as the log has it; names of headers and keys are the client's, and may have addresses, too."""
+    return logs.text(f"{finding.header}: {finding.detail}")
+
+
+def with_masked_addresses(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata as the log has it; names that masking makes the same are told apart by their position."""
+    masked: dict[str, str] = {}
+    for position, (name, value) in enumerate(metadata.items(), 1):
+        key = logs.text(name)
+        masked[f"{key} ({position})" if key in masked else key] = logs.text(value)
+    return masked
+
+
+def words(reply: Reply) -> str:
+    """A reply as the log has it."""
+    return logs.text(f"{reply.code} {reply.status} {reply.text}")
+
+
+def message_id(raw: bytes) -> str:
+    """The Message-ID of a message that cannot be parsed; "" where there is none."""
+    end = raw.find(b"\r\n\r\n", 0, SECTION_BYTES)
+    found = MESSAGE_ID.search(raw, 0, end if end >= 0 else SECTION_BYTES)
+    return found[1].decode("ascii", "replace").strip() if found else ""

@@ -1,0 +1,256 @@
+"""Every metric, its labels and the values they may have.
+
+Label values come from fixed sets: nothing that a client sends becomes one. Imported by a worker after the fork,
+since prometheus_client chooses between one process and several (`PROMETHEUS_MULTIPROC_DIR`) when it is imported.
+What every message does is counted by the quick `count` and `add`; what is rare by `labels(…).inc()`.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import product
+from math import prod
+from typing import NamedTuple, TypeVar
+
+from prometheus_client import Gauge, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+from smtpgw import __version__
+from smtpgw.core import replies
+from smtpgw.core.replies import Reply
+from smtpgw.telemetry import logs
+from smtpgw.telemetry.buffered import Counter, Histogram
+from smtpgw.telemetry.top_share import Share
+
+# The objectives are 100 ms on top of the API's own time, and 2 s for the whole: buckets are dense around both.
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 25.0)
+OVERHEAD_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SESSION_LENGTHS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
+OCTETS = tuple(1024 * 4**n for n in range(8))  # 1 KiB to 16 MiB
+
+ALL_REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]
+CODES = sorted({str(reply.code) for reply in ALL_REPLIES})
+ERROR_REPLIES = [reply.name for reply in ALL_REPLIES if reply.is_error]
+VERBS = (
+    "connect", "none",  # none: a line that is no command, or the end of the wait for one
+    "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "rset", "noop", "vrfy", "help", "quit",
+)  # fmt: skip
+REASONS = (
+    "age", "auth_failures", "check", "commands", "data_rate", "drain", "error", "errors", "idle", "lost", "not_smtp",
+    "other", "quit",
+)  # fmt: skip
+LIMIT_NAMES = (
+    "api_connections", "auth_account", "auth_address", "auth_failures", "auth_turn", "bytes_in_flight",
+    "bytes_per_client", "command_bytes", "commands", "data_rate", "descriptors", "errors", "idle", "large_messages",
+    "login", "message_bytes", "proxy_header", "proxy_only", "recipients", "remembered", "same_message", "session",
+    "sessions",
+    "sessions_per_address",
+)  # fmt: skip
+DIALECT_NAMES = (
+    "brevo", "cakemail", "frameworks", "mailgun", "mailjet", "mandrill", "postmark", "resend", "sendgrid", "ses",
+    "sparkpost",
+)  # fmt: skip
+ENDPOINTS = ("token", "account", "senders", "lists", "emails")
+STATUSES = (
+    "200", "201", "400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504",
+    "1xx", "2xx", "3xx", "4xx", "5xx",  # the others
+    "unreached",  # no connection came about
+    "unanswered",  # the request was sent, and no whole answer came in time
+)  # fmt: skip
+
+SHARED = (
+    "messages by account",
+    "refused messages by account",
+    "deferred messages by account",
+    "sessions by client",
+    "limits by client",
+)
+
+MOST_AT_ZERO = 80  # series that begin at 0, so that the first event is an increase; more would fill each scrape
+
+
+class Described(NamedTuple):
+    """A metric, for documents and tests: its name, type, labels with the values they may have, and meaning."""
+
+    name: str
+    type: str
+    labels: dict[str, frozenset[str]]
+    meaning: str
+
+
+CATALOG: list[Described] = []
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+def labelled(make: Callable[..., M], name: str, meaning: str, options: dict[str, object], **values: Iterable[str]) -> M:
+    """A metric whose labels have these values and no others."""
+    metric = make(name, meaning, list(values), **options)
+    labels = {label: frozenset(allowed) for label, allowed in values.items()}
+    CATALOG.append(Described(name, make.__name__.lower(), labels, meaning))
+    if values and prod(map(len, labels.values())) <= MOST_AT_ZERO:
+        for combination in product(*values.values()):
+            metric.labels(*combination)
+    return metric
+
+
+def counter(name: str, meaning: str, **values: Iterable[str]) -> Counter:
+    return labelled(Counter, name, meaning, {}, **values)
+
+
+def histogram(name: str, meaning: str, buckets: tuple[float, ...], **values: Iterable[str]) -> Histogram:
+    return labelled(Histogram, name, meaning, {"buckets": buckets}, **values)
+
+
+def gauge(name: str, meaning: str, of_workers: str, **values: Iterable[str]) -> Gauge:
+    """A gauge; `of_workers` is how those of several are made one: livesum, livemin, livemax."""
+    return labelled(Gauge, name, meaning, {"multiprocess_mode": of_workers}, **values)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began is of no use to Prometheus 2, and half of a scrape
+
+# --- Sessions
+
+SESSIONS_ACTIVE = gauge("smtpgw_sessions_active", "Open SMTP sessions", "livesum")
+SESSIONS_OPENED = counter(
+    "smtpgw_sessions_opened_total", "SMTP sessions opened, by listener", listener=("smtp", "smtps", "internal")
+)
+SESSIONS_CLOSED = counter("smtpgw_sessions_closed_total", "SMTP sessions closed, by reason", reason=REASONS)
+SESSION_SECONDS = histogram("smtpgw_session_duration_seconds", "How long SMTP sessions last", SESSION_LENGTHS)
+CONNECTIONS_LOST = counter(
+    "smtpgw_connections_lost_total", "Clients that went without a word, by what they had said last", verb=VERBS
+)
+COMMANDS = counter("smtpgw_commands_total", "SMTP commands answered, by verb and reply code", verb=VERBS, code=CODES)
+REFUSALS = counter("smtpgw_refusals_total", "Error replies, by name", reply=ERROR_REPLIES)
+AUTH = counter(
+    "smtpgw_auth_total",
+    "Logins, by result",
+    result=("done", "refused", "throttled", "unavailable", "malformed"),
+)
+LIMITS = counter("smtpgw_limits_hit_total", "Limits hit, by name", limit=LIMIT_NAMES)
+TLS_HANDSHAKES = counter(
+    "smtpgw_tls_handshakes_total", "TLS handshakes, by version or failed", version=("TLSv1.2", "TLSv1.3", "failed")
+)
+CERTIFICATE_EXPIRY = gauge(
+    "smtpgw_certificate_expiry_timestamp_seconds", "When the served certificate expires", "livemin"
+)
+CERTIFICATE_RELOADS = counter(
+    "smtpgw_certificate_reloads_total", "Certificate reloads, by result", result=("done", "failed")
+)
+
+# --- Messages
+
+OBJECTIVE = counter(
+    "smtpgw_objective_total",
+    "What the objective of 99.99 % counts: messages accepted, and answers that are our fault or Cakemail's",
+    outcome=("met", "failed"),
+)
+MESSAGES = counter(
+    "smtpgw_messages_total",
+    "Messages answered, by result",
+    result=("accepted", "refused", "deferred", "partial", "discarded"),
+)
+RECIPIENTS = counter(
+    "smtpgw_recipients_total",
+    "Recipients of messages answered, by result",
+    result=("accepted", "refused", "deferred", "discarded"),
+)
+NOTICES = counter(
+    "smtpgw_notices_total",
+    "Non-delivery notices to senders, by result",
+    result=("sent", "refused", "none", "no_address", "foreign_address"),
+)
+MESSAGE_BYTES = histogram("smtpgw_message_size_bytes", "Size of messages received", OCTETS)
+MESSAGE_SECONDS = histogram("smtpgw_message_duration_seconds", "From the end of data to the reply", SECONDS)
+OVERHEAD_SECONDS = histogram(
+    "smtpgw_message_overhead_seconds",
+    "From the end of data to the reply, less what was waited for the API",
+    OVERHEAD_BOUNDS,
+)
+STAGE_SECONDS = histogram(
+    "smtpgw_message_stage_duration_seconds",
+    "Parsing and translating a message",
+    SHORT_SECONDS,
+    stage=("parse", "translate"),
+)
+DIALECTS = counter(
+    "smtpgw_dialect_headers_total",
+    "Control headers found, by dialect and verdict",
+    dialect=DIALECT_NAMES,
+    verdict=("map", "strip", "strip_warn", "refuse", "discard"),
+)
+LARGEST_SHARE = gauge(
+    "smtpgw_largest_share_ratio",
+    "Share of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
+    "livemax",
+    of=SHARED,
+)
+MESSAGES_BY_ACCOUNT, REFUSED_BY_ACCOUNT, DEFERRED_BY_ACCOUNT, SESSIONS_BY_CLIENT, LIMITS_BY_CLIENT = SHARES = tuple(
+    Share(LARGEST_SHARE.labels(of)) for of in SHARED
+)
+
+# --- Cakemail's API
+
+API_SECONDS = histogram(
+    "smtpgw_api_request_duration_seconds",
+    "Calls to Cakemail's API, by endpoint and status",
+    SECONDS,
+    endpoint=ENDPOINTS,
+    status=STATUSES,
+)
+API_IN_FLIGHT = gauge("smtpgw_api_requests_in_flight", "Calls to Cakemail's API under way", "livesum")
+API_WAITING = gauge("smtpgw_api_requests_waiting", "Calls to Cakemail's API that wait for one to end", "livesum")
+API_WAIT_SECONDS = histogram(
+    "smtpgw_api_wait_seconds", "How long calls to Cakemail's API that could not begin at once have waited", SECONDS
+)
+BREAKER_OPEN = gauge(
+    "smtpgw_breaker_open", "Workers that refuse new messages since Cakemail's API has failed for a while", "livesum"
+)
+CACHE = counter(
+    "smtpgw_cache_lookups_total",
+    "Look-ups of logins, and of senders and lists, by result",
+    cache=("login", "directory", "refused_login"),
+    result=("hit", "miss"),
+)
+
+# --- The process
+
+INTERNAL_ERRORS = counter("smtpgw_internal_errors_total", "Our own bugs, answered 451 4.3.0")
+LOG_LINES_DROPPED = counter("smtpgw_log_lines_dropped_total", "Log lines that standard output was too slow for")
+WORKERS = gauge("smtpgw_workers", "Worker processes", "livesum")
+DRAINING = gauge("smtpgw_draining", "Workers that finish and take no more sessions", "livesum")
+LOOP_LAG = histogram("smtpgw_loop_lag_seconds", "How late greenlets run", SHORT_SECONDS)
+BUILD = gauge("smtpgw_build_info", "The version that runs", "livemax", version=(__version__,))
+
+# Made by prometheus-flask-exporter, of the requests to the probes' port.
+HTTP_LABELS = {"method": frozenset({"GET", "HEAD"}), "status": frozenset({"200", "404", "500", "503"})}
+CATALOG += [
+    Described(
+        "smtpgw_http_request_duration_seconds",
+        "histogram",
+        {**HTTP_LABELS, "endpoint": frozenset({"live", "ready", "prometheus_metrics", "None"})},
+        "Requests to the probes' port",
+    ),
+    Described("smtpgw_http_request_total", "counter", HTTP_LABELS, "Requests to the probes' port, by status"),
+    Described("smtpgw_http_request_exceptions_total", "counter", HTTP_LABELS, "Those that were answered by a bug"),
+]
+
+SAMPLED: dict[Gauge, Callable[[], float]] = {}  # gauges that are read when somebody wants to know
+
+
+def status(code: int) -> str:
+    """An HTTP status as a label."""
+    return str(code) if str(code) in STATUSES else f"{code // 100}xx"
+
+
+def flush() -> None:
+    """Hand on what was counted; twice a second, before each scrape and at the end of the process."""
+    for metric in TALLIED:
+        metric.flush()
+    for share in SHARES:
+        share.flush()
+    for sampled, read in SAMPLED.items():
+        sampled.set(read())
+    LOG_LINES_DROPPED.inc(logs.LOG.outlet.newly_dropped())
+
+
+TALLIED = [metric for metric in vars().values() if isinstance(metric, (Counter, Histogram))]

@@ -1,0 +1,66 @@
+"""Calls to the API take turns by account: who has a thousand of them waits for the others, not they for him."""
+
+import random
+
+import gevent
+import pytest
+
+from smtpgw.cakemail.slots import Slots
+
+
+def test_slots_are_as_many_as_they_are() -> None:
+    slots = Slots(2)
+    assert [slots.acquire("a"), slots.acquire("b"), slots.acquire("c"), slots.acquire("a", 0.01)] == [True] * 2 + [
+        False
+    ] * 2
+    slots.release()
+    assert slots.acquire("c", 1)
+    slots.release()
+    slots.release()
+    assert slots.counter == 2
+
+
+def test_owners_take_turns_and_each_ones_are_first_come_first_served() -> None:
+    slots, order = Slots(1), []
+
+    def work(owner: str, number: int) -> None:
+        assert slots.acquire(owner, 5)
+        order.append(f"{owner}{number}")
+        gevent.sleep(0)
+        slots.release()
+
+    assert slots.acquire("before")
+    waiting = [gevent.spawn(work, "big", n) for n in range(6)]
+    gevent.sleep(0)
+    waiting += [gevent.spawn(work, owner, n) for owner in ("x", "y") for n in range(2)]
+    gevent.sleep(0)
+    slots.release()
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert order == ["big0", "x0", "y0", "big1", "x1", "y1", "big2", "big3", "big4", "big5"]
+    assert slots.counter == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_leaks_whoever_gives_up_or_is_killed(seed: int) -> None:
+    """At any moment: while they wait, hold, or have just been given a slot and do not know it yet."""
+    chance, slots, held = random.Random(seed), Slots(3), []
+
+    def work(owner: str) -> None:
+        if slots.acquire(owner, chance.random() / 200):
+            held.append(owner)
+            assert len(held) <= 3
+            try:
+                gevent.sleep(chance.random() / 1000)
+            finally:
+                held.remove(owner)
+                slots.release()
+
+    greenlets = []
+    for _ in range(300):
+        greenlets.append(gevent.spawn(work, chance.choice("abcde")))
+        if chance.random() < 0.3:
+            chance.choice(greenlets).kill(block=False)
+        if chance.random() < 0.2:
+            gevent.sleep(chance.random() / 1000)
+    gevent.joinall(greenlets, timeout=10, raise_error=True)
+    assert (slots.counter, held, dict(slots._lines)) == (3, [], {})

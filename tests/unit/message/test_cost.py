@@ -1,0 +1,122 @@
+"""What a message may cost in CPU: reading one that is four times as long takes some four times as long, whatever it is.
+
+Made of `tests.support.adversarial`: floods of every delimiter in every place that something parses. Only a refusal may come of
+them. A quadratic step takes sixteen times as long. Short times say nothing and are not compared.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from time import process_time
+
+import pytest
+
+from smtpgw.config.provider_map import Mappings
+from smtpgw.core import models
+from smtpgw.core.replies import Refused
+from smtpgw.dialects import interpreter
+from smtpgw.message import parser
+from smtpgw.smtp import commands, sasl
+from smtpgw.submission import message_log, translation
+from smtpgw.telemetry import logs
+from tests.support.adversarial import PAIRS, PLACES, UNITS, flood, floods
+
+RECIPIENTS = ["ann@customer.example", "bob@customer.example"]
+MAPPING = dataclasses.replace(Mappings.EMPTY.account(1), metadata_as_headers=True)
+SMALL_BYTES, LARGE_BYTES = 6_000, 24_000
+SMALL_COUNT, LARGE_COUNT = 200, 800
+TOLD_SECONDS = 0.03  # what takes less is not compared
+MOST_TIMES = 9  # linear is 4, quadratic 16
+
+
+def whole_way(raw: bytes) -> None:
+    """A message on its way to a request."""
+    try:
+        mail = parser.parse(raw, "embed")
+        options = interpreter.read(mail, RECIPIENTS, MAPPING)
+        translation.translate(mail, options, "sender", 1, "transactional")
+    except Refused:
+        message_log.message_id(raw)
+
+
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """The CPU that some work takes, at its best."""
+    best = float("inf")
+    for _ in range(times):
+        began = process_time()
+        work()
+        best = min(best, process_time() - began)
+    return best
+
+
+def check(small: Callable[[], object], large: Callable[[], object], what: str) -> None:
+    if seconds(large) < TOLD_SECONDS:
+        return
+    long = seconds(large, 3)
+    if long >= TOLD_SECONDS:
+        short = seconds(small, 3)
+        assert long < MOST_TIMES * short, f"{what}: {short:.4f} s, and {long:.4f} s for four times that"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flood_takes_time_in_proportion(place: str) -> None:
+    made = PLACES[place]
+    short = dict(floods(SMALL_BYTES))
+    for name, text in floods(LARGE_BYTES):
+        check(
+            lambda name=name: whole_way(made(short[name])),  # type: ignore[misc]
+            lambda text=text: whole_way(made(text)),  # type: ignore[misc]
+            f"{name} in {place}",
+        )
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_floods_do_not_multiply(pair: str) -> None:
+    made = PAIRS[pair]
+    small, large = made(SMALL_COUNT), made(LARGE_COUNT)
+    seconds_per_byte_of_both = MOST_TIMES * max(1.0, len(large) / len(small) / 4)
+    if seconds(lambda: whole_way(large)) >= TOLD_SECONDS:
+        short, long = seconds(lambda: whole_way(small), 3), seconds(lambda: whole_way(large), 3)
+        assert long < seconds_per_byte_of_both * short or long < TOLD_SECONDS, f"{short:.4f} s, {long:.4f} s"
+
+
+def command(text: str) -> None:
+    """A command line, its argument as each command would read it."""
+    for read in (commands.command, commands.mail, commands.rcpt, commands.mailbox, models.place_of):
+        try:
+            read(text.encode() if read is commands.command else text)  # type: ignore[operator]
+        except (Refused, ValueError):
+            continue
+
+
+def response(text: str) -> None:
+    """A response to AUTH."""
+    for mechanism in sasl.MECHANISMS.values():
+        try:
+            mechanism(text, lambda _: "*")
+        except Refused:
+            continue
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "command": command,
+    "MAIL": lambda text: command("FROM:" + text),
+    "MAIL <": lambda text: command("FROM:<" + text),
+    'MAIL <"': lambda text: command('FROM:<"' + text),
+    "MAIL parameters": lambda text: command("FROM:<a@b.example> " + text),
+    "RCPT": lambda text: command("TO:<" + text + ">"),
+    "RCPT domain": lambda text: command("TO:<a@" + text + ">"),
+    "AUTH": response,
+    "log text": logs.text,
+    "log text with an address": lambda text: logs.text(f"@ {text} a@b.example"),
+    "Message-ID": lambda text: message_log.message_id(text.encode()),
+    "Message-ID field": lambda text: message_log.message_id(b"message-id:" + text.encode()),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_line_takes_time_in_proportion(reader: str) -> None:
+    read = READERS[reader]
+    for unit in [*UNITS, "message-id:", "message-id:\r\n", '"\\"', 'a"', "<a", "@a,", "a=b "]:
+        for before in ("", "a", '"', "<"):
+            short, long = flood(unit, SMALL_BYTES, before), flood(unit, LARGE_BYTES, before)
+            check(lambda short=short: read(short), lambda long=long: read(long), repr(unit))  # type: ignore[misc]
