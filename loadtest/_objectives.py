@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-LEAST_KNOWN = 0.9  # of the accepted messages, whose overhead must have been measured
+MIN_KNOWN = 0.9  # of the accepted messages, whose overhead must have been measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Objectives:
         if found.overhead is None:
             return Row(name, target, "not measured: neither --sandbox-url nor --metrics-url", None)
         by, p95_ms, known = found.overhead.by, found.overhead.p95_ms, found.overhead.known
-        if p95_ms is None or known < LEAST_KNOWN * found.accepted:
+        if p95_ms is None or known < MIN_KNOWN * found.accepted:
             return Row(name, target, f"of too few messages, {known:,}, by {by}", False)
         return Row(name, target, f"{p95_ms:,.0f} ms, by {by}", p95_ms <= self.overhead_p95_ms)
 

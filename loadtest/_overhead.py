@@ -10,7 +10,7 @@ import gevent
 import requests
 from gevent.lock import BoundedSemaphore
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
 OVERHEAD, GATEWAY = "overhead", "gateway"  # name and type in locust's tables
 METRIC = re.compile(r'^smtpgw_message_overhead_seconds_bucket\{(?:[^}]*,)?le="([^"]+)"[^}]*\} (\S+)', re.MULTILINE)
@@ -46,7 +46,7 @@ class SandboxClock:
 
     def look_on(self) -> None:
         while True:
-            gevent.sleep(LOOK_SECONDS)
+            gevent.sleep(POLL_INTERVAL_SECONDS)
             self.look()
 
     def look(self) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 from smtpgw.cakemail.client import ApiError, Busy, NotReached, OutcomeUnknown, TryLater
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import logs, metrics
 
 PROBE_SECONDS = 4.0  # between two submissions that are let through while it is open
@@ -31,9 +31,9 @@ class Breaker:
         metrics.SAMPLED[metrics.BREAKER_OPEN] = self.is_open
 
     def check(self) -> None:
-        """Let a message begin. Raises Refused: 451, while the breaker is open and no probe is due."""
+        """Let a message begin. Raises SMTPError: 451, while the breaker is open and no probe is due."""
         if self.is_open() and self.next_probe is not None and monotonic() < self.next_probe:
-            raise Refused(replies.API_UNAVAILABLE)
+            raise SMTPError(replies.API_UNAVAILABLE)
 
     def admit(self) -> bool:
         """Let a submission begin; return whether it is the probe. Raises Refused as `check` does."""
@@ -75,7 +75,7 @@ class Breaker:
         self.failures, self.next_probe = 0, None
 
 
-class Admission:
+class MessageAdmission:
     """One message's leave to make its calls. The probe is a message with all its recipients."""
 
     __slots__ = ("breaker", "is_probe")
@@ -85,7 +85,7 @@ class Admission:
         self.is_probe = False
 
     def check(self) -> None:
-        """Let a call begin. Raises Refused, see `Breaker.admit`."""
+        """Let a call begin. Raises SMTPError, see `Breaker.admit`."""
         self.is_probe = self.is_probe or self.breaker.admit()
 
 

@@ -24,10 +24,10 @@ from smtpgw.telemetry import metrics, tracing
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
-MOST_PAGES = 200
+MAX_PAGES = 200
 UNVERIFIED = frozenset({"token", "account"})  # endpoints that check credentials
-LEAST_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
-WORDS_MOST = 400  # of Cakemail's explanation, in a reply
+MIN_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
+MAX_WORDS_LENGTH = 400  # of Cakemail's explanation, in a reply
 MAX_ID_CHARS = 100
 MAX_LIFETIME_SECONDS = 86_400.0  # of an access token, whatever the API says
 BEARER = re.compile(r"[\x21-\x7e]{1,8192}")  # what a header field can hold
@@ -155,7 +155,7 @@ class Cakemail:
 
     def senders(self, token: str, account_id: int | None) -> Iterator[Sender]:
         """All senders of an account, confirmed or not."""
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
             found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query)
             with reading("senders"):
@@ -193,7 +193,7 @@ class Cakemail:
             # Without an id it is accepted all the same: to answer otherwise would double it.
             status, uuid = found["data"]["status"], str(found["data"].get("id") or "")[:MAX_ID_CHARS]
         if status != "queued":
-            raise Rejected(str(status)[:WORDS_MOST], 201)
+            raise Rejected(str(status)[:MAX_WORDS_LENGTH], 201)
         return uuid
 
     # --- One call
@@ -220,7 +220,7 @@ class Cakemail:
         owner = "" if endpoint in UNVERIFIED else token
         if not self.slots.acquire(owner):
             waited = self._wait_for_slot(owner, min(seconds, self.settings.api_wait_seconds))
-            seconds = max(LEAST_SECONDS, seconds - waited)
+            seconds = max(MIN_SECONDS, seconds - waited)
         began, status = monotonic(), "unanswered"
         try:
             answer = self.exchange(method, target, headers, body, seconds)
@@ -281,11 +281,11 @@ def explanation(found: Any) -> tuple[str, bool]:
     """Cakemail's words for what is wrong, and whether they are about the recipient's address."""
     detail = found.get("detail") if isinstance(found, dict) else None
     if isinstance(detail, str):
-        return detail[:WORDS_MOST], False
+        return detail[:MAX_WORDS_LENGTH], False
     entries = [e for e in detail if isinstance(e, dict)] if isinstance(detail, list) else []
     places = [e["loc"] for e in entries if isinstance(e.get("loc"), list)]
     about_recipient = any("email" in place and "sender" not in place for place in places)
-    return "; ".join(str(e.get("msg", "")) for e in entries)[:WORDS_MOST], about_recipient
+    return "; ".join(str(e.get("msg", "")) for e in entries)[:MAX_WORDS_LENGTH], about_recipient
 
 
 @contextmanager

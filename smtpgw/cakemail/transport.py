@@ -74,7 +74,7 @@ class Transport:
         self, url: str, max_connections: int, connect_timeout_seconds: float, idle_timeout_seconds: float
     ) -> None:
         self.url = url
-        self.session = Session()
+        self.session = ApiSession()
         self.session.mount(url, Adapter(url, max_connections, connect_timeout_seconds, idle_timeout_seconds))
 
     def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
@@ -104,7 +104,7 @@ class Transport:
         self.session.close()
 
 
-class Session(requests.Session):
+class ApiSession(requests.Session):
     """requests' session, which follows no redirect, with a token least of all."""
 
     def resolve_redirects(self, *_: object, **__: object) -> Iterator[requests.Response]:
@@ -129,7 +129,7 @@ class Adapter(BaseAdapter):
         self.max_connections = max_connections
         self.connect_seconds = connect_seconds
         self.max_idle_seconds = max_idle_seconds
-        self.idle: deque[Connection] = deque()  # the one that was used last is at the right
+        self.idle: deque[ApiConnection] = deque()  # the one that was used last is at the right
         self.context: ssl.SSLContext | None = None
         if is_tls:
             # One context for all connections: to read the authorities' certificates takes long.
@@ -162,7 +162,7 @@ class Adapter(BaseAdapter):
                 connection.close()
         return answer
 
-    def _idle_connection(self) -> "Connection | None":
+    def _idle_connection(self) -> "ApiConnection | None":
         """Return the connection that was used last, if it can take a request; close those that are too old."""
         oldest = monotonic() - self.max_idle_seconds
         while self.idle and self.idle[0].idle_since < oldest:
@@ -174,11 +174,11 @@ class Adapter(BaseAdapter):
             connection.close()
         return None
 
-    def _new_connection(self) -> "Connection":
+    def _new_connection(self) -> "ApiConnection":
         options = [*HTTPConnection.default_socket_options, *KEEPALIVE]
         if self.context:
-            return TLSConnection(self.host, self.port, ssl_context=self.context, socket_options=options)
-        return Connection(self.host, self.port, socket_options=options)
+            return TLSApiConnection(self.host, self.port, ssl_context=self.context, socket_options=options)
+        return ApiConnection(self.host, self.port, socket_options=options)
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -186,7 +186,7 @@ class Adapter(BaseAdapter):
             self.idle.pop().close()
 
 
-class Connection(HTTPConnection):
+class ApiConnection(HTTPConnection):
     """A connection, which urllib3 opens, with one exchange at a time on it."""
 
     idle_since = 0.0  # a monotonic time
@@ -265,7 +265,7 @@ class Connection(HTTPConnection):
         return True, None
 
 
-class TLSConnection(Connection, HTTPSConnection):
+class TLSApiConnection(ApiConnection, HTTPSConnection):
     """The same over TLS."""
 
 

@@ -13,10 +13,10 @@ from email.utils import formatdate, make_msgid
 from smtpgw.cakemail.client import ApiError, NotAuthorized, Rejected, Sender
 from smtpgw.commands.console import GREEN, PASSWORD_VARIABLE, RED, NoPassword, ask_password, complain, say
 from smtpgw.config.parsers import SettingsError
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core.models import Account, Credentials, Envelope, Submission
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.submission.gateway import Gateway
 
 OK, REFUSED, CANNOT_SAY = 0, 1, 2  # exit statuses
@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> int:
         return CANNOT_SAY
     line("API", settings.api_url)
     try:
-        return check(Gateway(settings, Mappings.EMPTY), credentials, options.sender, options.recipient)
-    except Refused as refusal:
+        return check(Gateway(settings, ProviderMap.EMPTY), credentials, options.sender, options.recipient)
+    except SMTPError as refusal:
         cause = f" ({refusal.__cause__})" if refusal.__cause__ else ""
         reply = refusal.reply
         line("Failed" if reply.is_temporary else "Refused", f"{reply.code} {reply.status} {reply.text}{cause}", RED)
@@ -73,7 +73,7 @@ def read_settings(api: str | None) -> Settings:
 
 
 def check(gateway: Gateway, credentials: Credentials, sender: str | None, recipient: str | None) -> int:
-    """Raises Refused, ApiError."""
+    """Raises SMTPError, ApiError."""
     account = gateway.login(credentials)
     line("Login", f"accepted, account {account.id}", GREEN)
     senders = list(gateway.accounts.api.senders(gateway.accounts.token(account), None))

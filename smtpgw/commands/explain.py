@@ -11,7 +11,7 @@ from smtpgw.cakemail.client import acting_for
 from smtpgw.commands.console import BOLD, DIM, GREEN, RED, complain, say, shortened
 from smtpgw.commands.explanation import Explanation, NoRecipient, explained
 from smtpgw.config.parsers import SettingsError
-from smtpgw.config.provider_map import Mappings, MappingsError
+from smtpgw.config.provider_map import ProviderMap, ProviderMapError
 from smtpgw.config.settings import Settings
 
 ACCEPTED, REFUSED, CANNOT_SAY = 0, 1, 2  # exit statuses
@@ -27,11 +27,11 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     try:
         settings = Settings.from_environ({**os.environ, "SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
-        mappings = Mappings.load(options.account_map or settings.mappings_file)
+        mappings = ProviderMap.load(options.account_map or settings.mappings_file)
         mapping = mappings.account(options.account) if options.account else mappings.default
         sender = "" if options.sender == "<>" else options.sender
         told = explained(read(options.file), sender, options.recipients, mapping, settings)
-    except (SettingsError, MappingsError) as problem:
+    except (SettingsError, ProviderMapError) as problem:
         complain("\n".join(problem.mistakes))
         return CANNOT_SAY
     except OSError as problem:

@@ -1,6 +1,5 @@
 """What a message would become, header by header, by the gateway's own way and without an account. Pure.
-
-The ids of sender and list are Cakemail's to tell: words in angle brackets stand in their places.
+Words in angle brackets stand for the ids of sender and list, which only Cakemail knows.
 """
 
 import functools
@@ -15,14 +14,14 @@ from smtpgw.config.provider_map import AccountMap
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Envelope
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.replies import Reply, SMTPError
+from smtpgw.core.text import with_crlf
 from smtpgw.dialects import interpreter
-from smtpgw.dialects.interpreter import Finding, HeaderRefused, Options, Verdict
+from smtpgw.dialects.interpreter import Finding, HeaderError, Options, Verdict
 from smtpgw.message import parser
 from smtpgw.message.addresses import NoMailbox, mailboxes
 from smtpgw.message.parser import Message
 from smtpgw.smtp import commands
-from smtpgw.smtp.connection import with_crlf
 from smtpgw.submission import translation
 from smtpgw.submission.translation import EmailRequest
 
@@ -139,7 +138,7 @@ def explained(
         add_recipients(told.envelope, recipients, settings)
         null_sender = None if sender is None else not told.envelope.reverse_path
         told.reply = submit(told, with_crlf(raw), mapping, settings, null_sender=null_sender)
-    except Refused as refusal:
+    except SMTPError as refusal:
         told.reply = refusal.reply
     if sender is None and told.mail and told.mail.author and not told.mail.is_bounce:
         told.envelope.reverse_path = told.mail.author.address
@@ -150,14 +149,14 @@ def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Messag
     """Read the message. Where it is unknown whether its sender is null, one that is refused otherwise is a bounce.
 
     Raises:
-        Refused
+        SMTPError
     """
     read = functools.partial(parser.parse, raw, settings.inline_images, limit_bytes=settings.request_limit_bytes)
     if null_sender is not None:
         return read(null_sender=null_sender)
     try:
         return read()
-    except Refused:
+    except SMTPError:
         return read(null_sender=True)
 
 
@@ -167,11 +166,11 @@ def submit(
     """The way of `gateway.Gateway.submit`, up to the API; a test holds the two together.
 
     Raises:
-        Refused: it would be.
+        SMTPError: it would be.
         NoRecipient
     """
     if len(raw) > settings.max_message_bytes:
-        raise Refused(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
+        raise SMTPError(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
     envelope = told.envelope
     told.mail = mail = parse(raw, settings, null_sender=null_sender)
     if not envelope.recipients:
@@ -181,7 +180,7 @@ def submit(
     told.options = options = read_all(told, mail, mapping)
     address = mail.author.address if mail.author else envelope.reverse_path
     if not address and not options.sender_id and not mail.is_bounce:
-        raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
+        raise SMTPError(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
     sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
     list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
     how = settings.default_type, settings.bulk_headers, settings.request_limit_bytes
@@ -193,13 +192,13 @@ def submit(
 
 
 def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Settings) -> None:
-    """As RCPT does. Raises Refused."""
+    """As RCPT does. Raises SMTPError."""
     for recipient in recipients:
         found = commands.rcpt(f"TO:<{recipient}>")
         if found in envelope.recipients:
             continue
         if len(envelope.recipients) >= settings.max_recipients:
-            raise Refused(replies.TOO_MANY_RECIPIENTS)
+            raise SMTPError(replies.TOO_MANY_RECIPIENTS)
         envelope.recipients.append(found)
 
 
@@ -219,13 +218,13 @@ def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
     """What the control headers ask for. Those that are refused are put aside, so that one look finds all of them.
 
     Raises:
-        Refused: the first of them, at which the gateway stops.
+        SMTPError: the first of them, at which the gateway stops.
     """
-    refusals: list[HeaderRefused] = []
+    refusals: list[HeaderError] = []
     while told.options is None:
         try:
             told.options = interpreter.read(mail, told.envelope.recipients, mapping)
-        except HeaderRefused as refusal:
+        except HeaderError as refusal:
             refusals.append(refusal)
             name = refusal.finding.header.partition(" ")[0].lower()
             others = tuple(header for header in mail.headers if header.name.lower() != name)
@@ -263,7 +262,7 @@ def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketin
 
 
 def by_header(options: Options, decision: str) -> str:
-    """The header that decided something first: `reading.Reading.decide` says it so."""
+    """The header that decided something first: `reading.HeaderContext.decide` says it so."""
     decided = (f.header for f in options.findings if f.verdict is Verdict.MAP and f.detail == decision[:300])
     return next(decided, "a control header")  # there are messages with more of them than are told
 

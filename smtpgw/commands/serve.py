@@ -67,11 +67,11 @@ def check_files(settings: Settings) -> None:
     except (OSError, ssl.SSLError) as problem:
         mistakes.append(f"SMTPGW_TLS_CERT, SMTPGW_TLS_KEY: not a certificate and its key ({problem})")
     if settings.mappings_file:
-        from smtpgw.config.provider_map import Mappings, MappingsError
+        from smtpgw.config.provider_map import ProviderMap, ProviderMapError
 
         try:
-            Mappings.load(settings.mappings_file)
-        except MappingsError as problem:
+            ProviderMap.load(settings.mappings_file)
+        except ProviderMapError as problem:
             mistakes += [f"SMTPGW_MAPPINGS_FILE: {mistake}" for mistake in problem.mistakes]
     if settings.tracing_url and not tracing.is_installed():
         mistakes.append("SMTPGW_TRACING_URL: needs the packages of requirements-tracing.txt, which are not installed")

@@ -18,7 +18,7 @@ from smtpgw.commands.scrape import Interval, Scrape, largest
 ADDRESS = "http://127.0.0.1:8080"
 INTERVAL_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
-MOST_ROWS = 8
+MAX_ROWS = 8
 DAY_SECONDS = 86_400.0
 RESULTS = {"accepted": "green", "partial": "yellow", "deferred": "red", "refused": "yellow", "discarded": "dim"}
 LATENCIES = {
@@ -143,7 +143,7 @@ def api(interval: Interval) -> Table:
         table.add_row("breaker", "open" if is_open else "closed", style="bold red" if is_open else "green")
     table.add_row("under way", f"{now.value('smtpgw_api_requests_in_flight'):,.0f}")
     table.add_row("waiting", f"{now.value('smtpgw_api_requests_waiting'):,.0f}")
-    for status, rate in largest(interval.rates("smtpgw_api_request_duration_seconds_count", "status"), MOST_ROWS):
+    for status, rate in largest(interval.rates("smtpgw_api_request_duration_seconds_count", "status"), MAX_ROWS):
         table.add_row(f"answers {status}", f"{rate:,.1f}/s", style="red" if status.startswith(UNWELL) else "")
     return table
 
@@ -160,9 +160,9 @@ def ranked(title: str, interval: Interval, metric: str, label: str) -> Table:
     """The largest of a counter's series: those that grow, then those that have grown."""
     table = titled(title, "a second", "in all")
     rates, totals = interval.rates(metric, label), interval.after.by(metric, label)
-    names = [name for name, _ in largest(rates, MOST_ROWS)]
-    names += [name for name, _ in largest(totals, MOST_ROWS) if name not in names]
-    for name in names[:MOST_ROWS]:
+    names = [name for name, _ in largest(rates, MAX_ROWS)]
+    names += [name for name, _ in largest(totals, MAX_ROWS) if name not in names]
+    for name in names[:MAX_ROWS]:
         table.add_row(name, f"{rates[name]:,.1f}", f"{totals[name]:,.0f}", style="" if rates[name] else "dim")
     if not names:
         table.add_row("none", "", "", style="dim")

@@ -1,12 +1,52 @@
 """Settings that contradict each other, each of which is valid on its own."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from smtpgw.config.settings import Settings
+from smtpgw.config.parsers import Bind, Network
 
 
-def contradictions(settings: "Settings") -> list[str]:
+class Combination(Protocol):
+    """The settings that are checked against each other."""
+
+    @property
+    def api_retry_seconds(self) -> float: ...
+
+    @property
+    def api_timeout_seconds(self) -> float: ...
+
+    @property
+    def binds(self) -> Mapping[str, Bind]: ...
+
+    @property
+    def drain_timeout_seconds(self) -> float: ...
+
+    @property
+    def log_addresses(self) -> str: ...
+
+    @property
+    def log_hash_key(self) -> str: ...
+
+    @property
+    def max_bytes_in_flight(self) -> int: ...
+
+    @property
+    def max_message_bytes(self) -> int: ...
+
+    @property
+    def max_request_bytes(self) -> int: ...
+
+    @property
+    def proxy_cidrs(self) -> tuple[Network, ...]: ...
+
+    @property
+    def proxy_protocol(self) -> bool: ...
+
+    @property
+    def submit_timeout_seconds(self) -> float: ...
+
+
+def contradictions(settings: Combination) -> list[str]:
     """Return the mistakes that only show when settings are read together, one line each."""
     found = []
     if len({b.port for b in settings.binds.values()}) < len(settings.binds):

@@ -190,11 +190,6 @@ def optional_file(text: str) -> str:
     return readable_file(text) if text else text
 
 
-def is_in(address: str, listed: tuple[Network, ...]) -> bool:
-    """Whether an address of a client is in one of these networks."""
-    return bool(listed) and any(ipaddress.ip_address(address) in network for network in listed)
-
-
 def as_text(value: object) -> str:
     """The reverse: a value as one would write it in the environment."""
     if isinstance(value, bool):

@@ -31,7 +31,7 @@ Tracked = Annotated[str, Predicate(TRACKED.__contains__)]
 MAX_DEPTH = 6  # an account, a section, a provider, an id; more is a mistake or an alias that contains itself
 
 
-class MappingsError(Exception):
+class ProviderMapError(Exception):
     """The file cannot be used; `mistakes` has one line for each thing that is wrong."""
 
     def __init__(self, mistakes: list[str]) -> None:
@@ -56,19 +56,19 @@ class AccountMap:
 
 
 @dataclass(frozen=True, slots=True)
-class Mappings:
+class ProviderMap:
     """The maps of every account."""
 
     default: AccountMap = field(default_factory=AccountMap)
     accounts: Mapping[int, AccountMap] = field(default_factory=dict)
 
-    EMPTY: ClassVar["Mappings"]
+    EMPTY: ClassVar["ProviderMap"]
 
     def account(self, account_id: int) -> AccountMap:
         return self.accounts.get(account_id, self.default)
 
     @classmethod
-    def load(cls, path: str) -> "Mappings":
+    def load(cls, path: str) -> "ProviderMap":
         """Read and check the file at `path`; an empty path is no file, and no maps.
 
         Raises:
@@ -77,14 +77,14 @@ class Mappings:
         return read_sections(path) if path else cls.EMPTY
 
 
-Mappings.EMPTY = Mappings()
+ProviderMap.EMPTY = ProviderMap()
 
 
-def read_sections(path: str) -> Mappings:
+def read_sections(path: str) -> ProviderMap:
     lines: dict[tuple[str, ...], int] = {}
     sections = plain(parsed(path), lines, path)
     if not isinstance(sections, dict):
-        raise MappingsError([f"{path}: must be a map of account ids, and `default`"])
+        raise ProviderMapError([f"{path}: must be a map of account ids, and `default`"])
     mistakes = []
     for name, section in sections.items():
         if not re.fullmatch(r"default|[1-9][0-9]{0,17}", name):
@@ -94,9 +94,9 @@ def read_sections(path: str) -> Mappings:
             at = (name, *place)
             mistakes.append((line(lines, at), f"{'.'.join(at)}: {problem}"))
     if mistakes:
-        raise MappingsError([f"{path}:{at_line}: {mistake}" for at_line, mistake in sorted(mistakes)])
+        raise ProviderMapError([f"{path}:{at_line}: {mistake}" for at_line, mistake in sorted(mistakes)])
     default = replace(AccountMap(), **(sections.pop("default", None) or {}))
-    return Mappings(default, {int(name): replace(default, **(own or {})) for name, own in sections.items()})
+    return ProviderMap(default, {int(name): replace(default, **(own or {})) for name, own in sections.items()})
 
 
 def parsed(path: str) -> yaml.Node | None:
@@ -105,15 +105,15 @@ def parsed(path: str) -> yaml.Node | None:
         with open(path, encoding="utf-8") as file:
             return yaml.compose(file, yaml.SafeLoader)
     except OSError as problem:
-        raise MappingsError([f"{path}: cannot be read ({problem.strerror})"]) from None
+        raise ProviderMapError([f"{path}: cannot be read ({problem.strerror})"]) from None
     except UnicodeDecodeError:
-        raise MappingsError([f"{path}: is not UTF-8"]) from None
+        raise ProviderMapError([f"{path}: is not UTF-8"]) from None
     except yaml.MarkedYAMLError as problem:
         at = problem.problem_mark.line + 1 if problem.problem_mark else 1
         said = ", ".join(filter(None, (problem.context, problem.problem)))
-        raise MappingsError([f"{path}:{at}: not YAML: {said}"]) from None
+        raise ProviderMapError([f"{path}:{at}: not YAML: {said}"]) from None
     except yaml.YAMLError as problem:
-        raise MappingsError([f"{path}: not YAML: {' '.join(str(problem).split())}"]) from None
+        raise ProviderMapError([f"{path}: not YAML: {' '.join(str(problem).split())}"]) from None
 
 
 def plain(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, at: tuple[str, ...] = ()) -> Any:
@@ -124,16 +124,16 @@ def plain(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, 
     if node is None:
         return {}
     if len(at) > MAX_DEPTH:
-        raise MappingsError([f"{path}:{node.start_mark.line + 1}: nested too deep"])
+        raise ProviderMapError([f"{path}:{node.start_mark.line + 1}: nested too deep"])
     if not isinstance(node, yaml.MappingNode):
         return scalar(node, path)
     values: dict[str, Any] = {}
     for key, value in node.value:
         here = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise MappingsError([f"{path}:{here}: a key must be one word or number"])
+            raise ProviderMapError([f"{path}:{here}: a key must be one word or number"])
         if key.value in values:
-            raise MappingsError([f"{path}:{here}: {'.'.join((*at, key.value))}: stands twice"])
+            raise ProviderMapError([f"{path}:{here}: {'.'.join((*at, key.value))}: stands twice"])
         lines[(*at, key.value)] = here
         values[key.value] = plain(value, lines, path, (*at, key.value))
     return values
@@ -141,11 +141,11 @@ def plain(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, 
 
 def scalar(node: yaml.Node, path: str) -> Any:
     if not isinstance(node, yaml.ScalarNode):
-        raise MappingsError([f"{path}:{node.start_mark.line + 1}: a list has no place here"])
+        raise ProviderMapError([f"{path}:{node.start_mark.line + 1}: a list has no place here"])
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError):
-        raise MappingsError([f"{path}:{node.start_mark.line + 1}: {node.value}: cannot be read"]) from None
+        raise ProviderMapError([f"{path}:{node.start_mark.line + 1}: {node.value}: cannot be read"]) from None
 
 
 def problems(section: Any) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -25,13 +25,6 @@ class Peer:
         return cls(address, port, is_check)
 
 
-def place_of(address: str) -> str:
-    """What a client's address is counted as: itself, or of IPv6 its /64, which is the least that one customer has."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.IPv6Network((int(ipaddress.IPv6Address(address)), 64), strict=False))
-
-
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client gave to AUTH. The password is in no representation of it."""
@@ -79,7 +72,7 @@ class Submission:
     envelope: Envelope
     raw: bytes = field(repr=False)
     client: str = ""  # the address it came from
-    # Counts it as so many octets of those that the worker holds. Raises Refused where there is no room for more.
+    # Counts it as so many octets of those that the worker holds. Raises SMTPError where there is no room for more.
     reserve: Callable[[int], None] = field(default=nothing_reserved, repr=False)
 
 

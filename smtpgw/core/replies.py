@@ -1,7 +1,7 @@
 """Every reply the gateway can send, by name, with the rule it comes from; and the exception that carries one.
 
 A reply is data: the basic code (RFC 5321 §4.2), the enhanced status code (RFC 3463, registered in RFC 5248) and a text
-for the person who reads the client's log. `Refused` may be raised anywhere below the session; the session says its
+for the person who reads the client's log. `SMTPError` may be raised anywhere below the session; the session says its
 reply and goes on, or hangs up where the code says so.
 """
 
@@ -55,7 +55,7 @@ class Reply:
         return "".join([*said, f"{self.code} {status}{lines[-1]}\r\n"]).encode("ascii", "replace")
 
 
-class Refused(Exception):
+class SMTPError(Exception):
     """Whatever was asked for is not done, and `reply` says why. Caught in one place, the session's loop."""
 
     def __init__(self, reply: Reply) -> None:

@@ -15,13 +15,13 @@ from smtpgw.commands.console import BOLD, DIM, PASSWORD_VARIABLE, NoPassword, co
 from smtpgw.demo.children import Child, ChildFailed, port_problem, running
 from smtpgw.demo.dialogue import Dialogue
 from smtpgw.demo.inbox import Inbox, answers
-from smtpgw.demo.options import Options, read_options
+from smtpgw.demo.options import DemoOptions, read_options
 from smtpgw.demo.sample import sample_message
 from smtpgw.sandbox.accounts import DEMO
 from smtpgw.sandbox.certificate import write_pair
 
 HOST = "localhost"  # a name of the certificate
-LOOK_SECONDS = 0.5  # between two looks at the processes and the inbox
+POLL_INTERVAL_SECONDS = 0.5  # between two looks at the processes and the inbox
 INTERRUPTED = 130  # exit status: what shells say of a process that Ctrl-C has ended
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
-def ports_are_free(options: Options) -> bool:
+def ports_are_free(options: DemoOptions) -> bool:
     """Whether all the ports can be listened on; says which cannot."""
     problems = {option: port_problem(port) for option, port in options.ports.items()}
     for option, problem in problems.items():
@@ -64,7 +64,7 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(options: Options) -> int:
+def run(options: DemoOptions) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpgw-demo-")))
         certificate, key = write_pair(folder)
@@ -85,7 +85,7 @@ def run(options: Options) -> int:
     return 0
 
 
-def start(options: Options, folder: Path, certificate: Path, key: Path, stack: contextlib.ExitStack) -> list[Child]:
+def start(options: DemoOptions, folder: Path, certificate: Path, key: Path, stack: contextlib.ExitStack) -> list[Child]:
     """Start what is needed, one after the other is ready; `stack` ends it."""
     say("Starting", BOLD)
     environ = {name: value for name, value in os.environ.items() if name != PASSWORD_VARIABLE}
@@ -111,7 +111,7 @@ def start(options: Options, folder: Path, certificate: Path, key: Path, stack: c
     return children
 
 
-def send(options: Options, certificate: Path) -> bool:
+def send(options: DemoOptions, certificate: Path) -> bool:
     """Send the sample mail; whether it was accepted."""
     say("\nA mail over SMTP, as any application sends it", BOLD)
     context = ssl.create_default_context(cafile=str(certificate))
@@ -138,7 +138,7 @@ def show_call(inbox: Inbox) -> None:
         say(f"answered 201: {mail['status']}, {mail['id']}")
 
 
-def show_settings(options: Options, certificate: Path) -> None:
+def show_settings(options: DemoOptions, certificate: Path) -> None:
     """What the newcomer's own client is to be told."""
     user, password, from_note = options.user, "as you gave it", ""
     if not options.api:
@@ -159,7 +159,7 @@ def show_settings(options: Options, certificate: Path) -> None:
 def stay(children: list[Child], inbox: Inbox | None) -> None:
     """Say which mails arrive, until interrupted. Raises ChildFailed."""
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_INTERVAL_SECONDS)
         for child in children:
             child.check()
         for mail in inbox.unseen() if inbox else ():

@@ -11,7 +11,7 @@ SANDBOX_RECIPIENT = "customer@example.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class DemoOptions:
     """The arguments, read. `api` is the address of Cakemail's API; empty, the sandbox stands in for it."""
 
     api_port: int
@@ -31,16 +31,16 @@ class Options:
         return ports if self.api else {"--api-port": self.api_port, **ports}
 
 
-def read_options(arguments: list[str]) -> Options:
+def read_options(arguments: list[str]) -> DemoOptions:
     """Raises SystemExit, after having said what is wrong; terminal.NoPassword."""
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     real = {name: given.pop(name) for name in ("api", "user", "sender", "recipient")}
     if not any(real.values()):
-        return Options(**given)
+        return DemoOptions(**given)
     if not all(real.values()):
         parser.error("to send for real, give --api, --user, --from and --to")
-    return Options(**given, **real, password=ask_password(real["user"]))
+    return DemoOptions(**given, **real, password=ask_password(real["user"]))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Brevo, once Sendinblue: X-Mailin-*, X-Sib-*, and its API's names as headers."""
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import parsed_object
 from smtpgw.dialects.rules import idempotency_key, metadata, refuse_where, tags, template
 from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
@@ -10,7 +10,7 @@ from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
 PARAMS = r"\{\{\s{0,20}params\.[^{}]{1,200}\}\}"
 
 
-def custom(reading: Reading, value: str) -> None:
+def custom(reading: HeaderContext, value: str) -> None:
     """JSON, or `key:value|key:value`."""
     pairs = None if value.startswith(("{", "[")) else values.pairs(value)
     if pairs is None:
@@ -19,7 +19,7 @@ def custom(reading: Reading, value: str) -> None:
         reading.add_metadata(pairs)
 
 
-def params(reading: Reading, value: str) -> None:
+def params(reading: HeaderContext, value: str) -> None:
     parsed_object(reading, value)
     refuse_where(PARAMS)(reading, value)
 

@@ -1,12 +1,12 @@
 """Cakemail's own headers, which customers of its relay already send."""
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.rules import comma_separated_tags, track
 from smtpgw.dialects.table import MAP, STRIP, Dialect, Effect, Row
 
 
-def sender_id(reading: Reading, value: str) -> None:
+def sender_id(reading: HeaderContext, value: str) -> None:
     if not value:
         reading.invalid("must be the id of a confirmed sender")
     reading.decide(sender_id=value)
@@ -15,7 +15,7 @@ def sender_id(reading: Reading, value: str) -> None:
 def whole_number(field: str) -> Effect:
     """An id; a wrong one is never ignored, since the wrong list or the wrong account would send."""
 
-    def read(reading: Reading, value: str) -> None:
+    def read(reading: HeaderContext, value: str) -> None:
         number = values.whole_number(value)
         if number is None:
             reading.invalid("must be a whole number")
@@ -24,18 +24,18 @@ def whole_number(field: str) -> Effect:
     return read
 
 
-def message_type(reading: Reading, value: str) -> None:
+def message_type(reading: HeaderContext, value: str) -> None:
     # Guessing would change whether recipients can unsubscribe.
     if value.lower() not in ("marketing", "transactional"):
         reading.invalid("must be marketing or transactional")
     reading.decide(type=value.lower())
 
 
-def group(reading: Reading, value: str) -> None:
+def group(reading: HeaderContext, value: str) -> None:
     reading.add_tags([f"group-{value}"] if value else [])
 
 
-def enabled(reading: Reading, value: str) -> None:
+def enabled(reading: HeaderContext, value: str) -> None:
     """Its messages are marketing, unless any header says otherwise."""
 
     def by_default() -> None:

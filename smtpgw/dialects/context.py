@@ -7,10 +7,9 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from smtpgw.config.provider_map import TRACKED, AccountMap
-from smtpgw.core.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused, Reply
+from smtpgw.core.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Reply, SMTPError
 from smtpgw.dialects import values
 from smtpgw.dialects.options import Finding, Options, Verdict
-from smtpgw.dialects.table import Row
 from smtpgw.message.parser import Header, Message
 from smtpgw.message.words import encoded, one_line
 
@@ -26,7 +25,7 @@ MAX_LOGGED_PAIRS = 100
 MAX_LOGGED_LENGTH = 1000
 
 
-class HeaderRefused(Refused):
+class HeaderError(SMTPError):
     """A control header asks for what Cakemail cannot do, and sending without it would be wrong."""
 
     def __init__(self, reply: Reply, finding: Finding) -> None:
@@ -35,7 +34,7 @@ class HeaderRefused(Refused):
 
 
 @dataclass(slots=True)
-class Reading:
+class HeaderContext:
     """One message, its recipients and its account's maps; and what has been decided, where the first decision stands.
 
     Effects of rows call these methods. Each ends in exactly one finding, or in an exception.
@@ -79,12 +78,12 @@ class Reading:
     def refuse(self, what: str) -> NoReturn:
         """Nothing is sent: `what` is not supported by Cakemail."""
         reply = UNSUPPORTED_HEADER.filled(header=self.shown, what=what[:200])
-        raise HeaderRefused(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, what[:300]))
+        raise HeaderError(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, what[:300]))
 
     def invalid(self, why: str) -> NoReturn:
         """Nothing is sent: the value cannot be read."""
         reply = BAD_HEADER_VALUE.filled(header=self.shown, why=why[:200])
-        raise HeaderRefused(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, why[:300]))
+        raise HeaderError(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, why[:300]))
 
     def decide(self, **fields: Any) -> None:
         """Fields of `Options`, or of its tracking. Whatever was decided before stands."""
@@ -167,29 +166,11 @@ class Reading:
 
     # --- The machinery ------------------------------------------------------------------------------------------------
 
-    def apply(self, row: Row, header: str, value: Any) -> None:
-        """One row to one value. A test mode comes before everything else a row may say."""
+    def begin(self, header: str) -> None:
+        """Turn to another row, by the name that people know it by."""
         self.header = header
         self.repeated = header.lower() in self.seen
         self.seen.add(header.lower())
-        if row.verdict is Verdict.DISCARD or values.TEST_MODE_NAME.search(row.name):
-            self.test_mode(row.verdict, value)
-        elif row.effect:
-            row.effect(self, value)
-        elif row.verdict is Verdict.REFUSE:
-            self.refuse(row.becomes)
-        else:
-            self.found(row.verdict, row.reason)
-
-    def test_mode(self, verdict: Verdict, value: Any) -> None:
-        """Known "accept and drop" is that; whatever else looks like a test must not be sent for real."""
-        if values.is_negative(value):
-            self.found(Verdict.STRIP, "test mode is off")
-        elif verdict is Verdict.DISCARD:
-            self.discard = self.discard or self.header
-            self.found(Verdict.DISCARD, "test mode")
-        else:
-            self.refuse("this test mode")
 
     def finish(self) -> None:
         for dialect, header, check in self.last:

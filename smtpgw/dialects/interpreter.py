@@ -3,7 +3,7 @@
 One module a provider, each a table from header to effect. Adding a provider is one such module, its name in `DIALECTS`
 below, and a folder of messages in the test corpus.
 
-`read` is pure. It raises `HeaderRefused` where sending without what a header asks for would be wrong.
+`read` is pure. It raises `HeaderError` where sending without what a header asks for would be wrong.
 """
 
 import time
@@ -15,7 +15,7 @@ from smtpgw.core.replies import UNSUPPORTED_HEADER
 from smtpgw.dialects import values
 from smtpgw.dialects.brevo import BREVO
 from smtpgw.dialects.cakemail import CAKEMAIL
-from smtpgw.dialects.context import HeaderRefused, Reading
+from smtpgw.dialects.context import HeaderContext, HeaderError
 from smtpgw.dialects.frameworks import FRAMEWORKS
 from smtpgw.dialects.mailgun import MAILGUN
 from smtpgw.dialects.mailjet import MAILJET
@@ -30,7 +30,7 @@ from smtpgw.dialects.table import Dialect, Row
 from smtpgw.message.parser import Header, Message
 from smtpgw.message.words import decoded
 
-__all__ = ["DIALECTS", "Dialect", "Finding", "HeaderRefused", "Options", "Row", "Verdict", "read"]
+__all__ = ["DIALECTS", "Dialect", "Finding", "HeaderError", "Options", "Row", "Verdict", "read"]
 
 DIALECTS = (
     CAKEMAIL,  # first: its headers win over all others
@@ -85,11 +85,11 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
     for _, _, header in found:
         control.setdefault(header.name.lower(), []).append(header.value)
     when = time.time() if now is None else now
-    reading = Reading(message, frozenset(map(values.comparable, recipients)), mapping, when, control)
+    reading = HeaderContext(message, frozenset(map(values.comparable, recipients)), mapping, when, control)
     # Cakemail's own headers, then the others in the order of the message: the first to decide wins.
     for dialect, row, header in sorted(found, key=lambda control: control.dialect is not CAKEMAIL):
         reading.dialect = dialect.name
-        reading.apply(row, header.name if row.name.endswith("*") else row.name, decoded(header.value).strip())
+        row.apply(reading, header.name if row.name.endswith("*") else row.name, decoded(header.value).strip())
     reading.finish()
     if test_mode:
         reading.findings.append(test_mode)
@@ -126,5 +126,5 @@ def simulated_recipients(recipients: Sequence[str]) -> Finding | None:
     if len(simulated) < len(recipients):
         what = "a test recipient beside real ones"
         reply = UNSUPPORTED_HEADER.filled(header=simulated[0], what=what)
-        raise HeaderRefused(reply, Finding(dialect, "RCPT", Verdict.REFUSE, what))
+        raise HeaderError(reply, Finding(dialect, "RCPT", Verdict.REFUSE, what))
     return Finding(dialect, f"recipient at {domain.lstrip('@.')}", Verdict.DISCARD, "test mode")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect, Row
 
 UNKNOWN_KEY = "not a key we know"
@@ -19,7 +19,7 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
     table = {row.name: row for row in rows}
     inner = {path for name in table for path in enclosing(name)}
 
-    def read(reading: Reading, text: str) -> None:
+    def read(reading: HeaderContext, text: str) -> None:
         header = reading.header
         keys = parsed_object(reading, text)
         if reading.repeated and first_instance:
@@ -32,7 +32,7 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
         for key, value in few(reading, keys).items():
             walk(reading, header, key, value)
 
-    def walk(reading: Reading, header: str, path: str, value: Any) -> None:
+    def walk(reading: HeaderContext, header: str, path: str, value: Any) -> None:
         reading.header = f"{header} {path}"
         row = table.get(path)
         if row is None and path in inner:
@@ -41,17 +41,17 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
             return
         if row is None or not row.free_keys:
             check_test_modes(reading, value)
-        reading.apply(row or Row(path, "", STRIP_WARN, reason=UNKNOWN_KEY), reading.header, value)
+        (row or Row(path, "", STRIP_WARN, reason=UNKNOWN_KEY)).apply(reading, reading.header, value)
 
     return read
 
 
-def check_test_modes(reading: Reading, value: Any) -> None:
+def check_test_modes(reading: HeaderContext, value: Any) -> None:
     if key := values.unsafe_test_mode(value):
         reading.refuse(f"the test mode {key[:60]}")
 
 
-def parsed_object(reading: Reading, text: str) -> dict[str, Any]:
+def parsed_object(reading: HeaderContext, text: str) -> dict[str, Any]:
     try:
         value = values.json_value(text) if text else {}
     except ValueError as problem:  # orjson.JSONDecodeError is one
@@ -59,14 +59,14 @@ def parsed_object(reading: Reading, text: str) -> dict[str, Any]:
     return inner_object(reading, value)
 
 
-def inner_object(reading: Reading, value: Any) -> dict[str, Any]:
+def inner_object(reading: HeaderContext, value: Any) -> dict[str, Any]:
     found = values.json_object(value)
     if found is None:
         reading.invalid("must be a JSON object")
     return found
 
 
-def few(reading: Reading, keys: dict[str, Any]) -> dict[str, Any]:
+def few(reading: HeaderContext, keys: dict[str, Any]) -> dict[str, Any]:
     if len(keys) > MAX_KEYS:
         reading.invalid(f"has an object of more than {MAX_KEYS} keys")
     return keys

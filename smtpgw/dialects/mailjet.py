@@ -1,7 +1,7 @@
 """Mailjet: X-MJ-* and X-Mailjet-*."""
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import parsed_object
 from smtpgw.dialects.rules import metadata_as, refuse_where, tags, template
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Effect, Row
@@ -13,7 +13,7 @@ TEMPLATE_LANGUAGE = r"\{\{\s{0,20}(?:var|data)\s{0,20}:|\{%\s{0,20}(?:if|for|set
 def track(*fields: str) -> Effect:
     """Mailjet's SMTP has 0 and 1; its API's 2, "on", is sent over SMTP too."""
 
-    def switch(reading: Reading, value: str) -> None:
+    def switch(reading: HeaderContext, value: str) -> None:
         wanted = True if value == "2" else values.yes_or_no(value)
         if wanted is None:
             reading.found(STRIP_WARN, "not a value we know")
@@ -23,14 +23,14 @@ def track(*fields: str) -> Effect:
     return switch
 
 
-def template_language(reading: Reading, value: str) -> None:
+def template_language(reading: HeaderContext, value: str) -> None:
     if values.yes_or_no(value):
         refuse_where(TEMPLATE_LANGUAGE)(reading, value)
     else:
         reading.found(STRIP, "off")
 
 
-def variables(reading: Reading, value: str) -> None:
+def variables(reading: HeaderContext, value: str) -> None:
     parsed_object(reading, value)
     refuse_where(TEMPLATE_LANGUAGE)(reading, value)
 

@@ -1,7 +1,7 @@
 """Mandrill, Mailchimp Transactional: X-MC-*."""
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import parsed_object
 from smtpgw.dialects.rules import (
     comma_separated_tags,
@@ -15,7 +15,7 @@ from smtpgw.dialects.rules import (
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
-def track(reading: Reading, value: str) -> None:
+def track(reading: HeaderContext, value: str) -> None:
     """A list of what to track; whatever it does not name is not tracked."""
     words = {word.lower() for word in values.comma_separated(value)}
     both = bool(words & {"clicks", "clicks_all"})
@@ -26,11 +26,11 @@ def track(reading: Reading, value: str) -> None:
     )
 
 
-def merge_vars(reading: Reading, value: str) -> None:
+def merge_vars(reading: HeaderContext, value: str) -> None:
     merge_variables(reading, [name for name in parsed_object(reading, value) if name != "_rcpt"])
 
 
-def bcc_address(reading: Reading, value: str) -> None:
+def bcc_address(reading: HeaderContext, value: str) -> None:
     if reading.mapping.strip_mandrill_bcc:
         reading.found(STRIP_WARN, "sent without the copy, as the operator has it")
     else:

@@ -1,6 +1,6 @@
 """Postmark: X-PM-*."""
 
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.rules import metadata_named_by_header, tags, track, track_clicks
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 
@@ -13,7 +13,7 @@ LINKS = {
 STREAMS = {"outbound": "transactional", "broadcast": "marketing", "broadcasts": "marketing"}
 
 
-def message_stream(reading: Reading, value: str) -> None:
+def message_stream(reading: HeaderContext, value: str) -> None:
     found = reading.mapping.message_streams.get(value) or STREAMS.get(value.lower())
     if found:
         reading.decide(type=found)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import inner_object, parsed_object
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect
 
@@ -24,7 +24,7 @@ NAME = re.compile(r"[^\s{}()#/^&*|:=]+")
 def first_instance(effect: Effect) -> Effect:
     """Of a header that is repeated, the provider reads only the first."""
 
-    def once(reading: Reading, value: Any) -> None:
+    def once(reading: HeaderContext, value: Any) -> None:
         if reading.repeated:
             reading.found(STRIP, "repeated; the first counts")
         else:
@@ -36,12 +36,12 @@ def first_instance(effect: Effect) -> Effect:
 # --- Tags -------------------------------------------------------------------------------------------------------------
 
 
-def tags(reading: Reading, value: Any) -> None:
+def tags(reading: HeaderContext, value: Any) -> None:
     """One tag, or a JSON list of them."""
     reading.add_tags([text for text in values.texts(value) if text.strip()])
 
 
-def comma_separated_tags(reading: Reading, value: str) -> None:
+def comma_separated_tags(reading: HeaderContext, value: str) -> None:
     reading.add_tags(values.comma_separated(value))
 
 
@@ -51,7 +51,7 @@ def comma_separated_tags(reading: Reading, value: str) -> None:
 def track(*fields: str) -> Effect:
     """A switch for some of opens, clicks_html, clicks_text."""
 
-    def switch(reading: Reading, value: Any) -> None:
+    def switch(reading: HeaderContext, value: Any) -> None:
         wanted = values.yes_or_no(value)
         if wanted is None:
             reading.found(STRIP_WARN, UNREADABLE)
@@ -64,7 +64,7 @@ def track(*fields: str) -> Effect:
 def track_clicks(words: Mapping[str, tuple[bool, bool]]) -> Effect:
     """Words, in lower case, for whether clicks are tracked in HTML and in text."""
 
-    def choose(reading: Reading, value: str) -> None:
+    def choose(reading: HeaderContext, value: str) -> None:
         html_and_text = words.get(value.lower())
         if html_and_text is None:
             reading.found(STRIP_WARN, UNREADABLE)
@@ -77,7 +77,7 @@ def track_clicks(words: Mapping[str, tuple[bool, bool]]) -> Effect:
 # --- Metadata ---------------------------------------------------------------------------------------------------------
 
 
-def metadata(reading: Reading, value: Any) -> None:
+def metadata(reading: HeaderContext, value: Any) -> None:
     """A JSON object, as text of a header or already read."""
     reading.add_metadata(parsed_object(reading, value) if isinstance(value, str) else inner_object(reading, value))
 
@@ -90,7 +90,7 @@ def metadata_as(key: str) -> Effect:
 def metadata_named_by_header(prefix: str) -> Effect:
     """One pair: the header's name after `prefix` is the key."""
 
-    def one(reading: Reading, value: str) -> None:
+    def one(reading: HeaderContext, value: str) -> None:
         key = reading.header[len(prefix) :]
         reading.add_metadata({key: value} if key and value else {})
 
@@ -103,7 +103,7 @@ def metadata_named_by_header(prefix: str) -> Effect:
 def template(provider: str) -> Effect:
     """Another provider's template: the body here is then only a fragment of what should be sent."""
 
-    def mapped(reading: Reading, value: Any) -> None:
+    def mapped(reading: HeaderContext, value: Any) -> None:
         name = values.as_text(value).strip()
         known = reading.mapping.templates.get(provider, {})
         found = known.get(name, known.get(name.partition("|")[0].strip()))
@@ -117,10 +117,10 @@ def template(provider: str) -> Effect:
     return mapped
 
 
-def look_up(field: str, known: Callable[[Reading], Mapping[str, Any]]) -> Effect:
+def look_up(field: str, known: Callable[[HeaderContext], Mapping[str, Any]]) -> Effect:
     """A name that the operator may have mapped; losing an unmapped one is told."""
 
-    def mapped(reading: Reading, value: Any) -> None:
+    def mapped(reading: HeaderContext, value: Any) -> None:
         name = values.as_text(value).strip()
         found = known(reading).get(name)
         if found is None:
@@ -131,7 +131,7 @@ def look_up(field: str, known: Callable[[Reading], Mapping[str, Any]]) -> Effect
     return mapped
 
 
-def idempotency_key(reading: Reading, value: str) -> None:
+def idempotency_key(reading: HeaderContext, value: str) -> None:
     if not value or len(value) > 256:
         reading.found(STRIP_WARN, "must have 1 to 256 characters")
     else:
@@ -144,7 +144,7 @@ def idempotency_key(reading: Reading, value: str) -> None:
 def schedule(instant: Callable[[Any], float | None]) -> Effect:
     """Cakemail sends at once: a time that has come is now, a later one is refused."""
 
-    def check(reading: Reading, value: Any) -> None:
+    def check(reading: HeaderContext, value: Any) -> None:
         if value is None or value == []:
             reading.found(STRIP)
             return
@@ -165,7 +165,7 @@ def schedule(instant: Callable[[Any], float | None]) -> Effect:
 # --- Recipients -------------------------------------------------------------------------------------------------------
 
 
-def extra_recipients(reading: Reading, value: Any) -> None:
+def extra_recipients(reading: HeaderContext, value: Any) -> None:
     """Copies to others: without their RCPT, ignoring them loses a copy, and honouring them overrides the envelope."""
     if not all(address in reading.recipients for address in values.addresses(value)):
         reading.refuse("a copy to an address that has no RCPT")
@@ -175,7 +175,7 @@ def extra_recipients(reading: Reading, value: Any) -> None:
 # --- Placeholders -----------------------------------------------------------------------------------------------------
 
 
-def literal_placeholders(reading: Reading, value: Any) -> None:
+def literal_placeholders(reading: HeaderContext, value: Any) -> None:
     """A JSON object whose keys stand in the message as they are, to be replaced."""
     keys = [key for key in inner_object(reading, value) if key]
     if len(keys) > MAX_SUBSTITUTIONS:
@@ -189,7 +189,7 @@ def refuse_where(pattern: str) -> Effect:
     return lambda reading, _: refuse_visible(reading, sorted(reading.search(placeholder)))
 
 
-def merge_variables(reading: Reading, names: Iterable[str]) -> None:
+def merge_variables(reading: HeaderContext, names: Iterable[str]) -> None:
     """Names that stand in the message as `*|NAME|*` or `{{name}}`."""
     visible = reading.derived(MERGE_TAG, named_in)
     refuse_visible(reading, [name for name in names if name.lower() in visible])
@@ -200,7 +200,7 @@ def named_in(tokens: Iterable[str]) -> frozenset[str]:
     return frozenset(word for token in tokens for word in (token[2:-2].strip().lower(), *NAME.findall(token.lower())))
 
 
-def refuse_visible(reading: Reading, placeholders: Sequence[str]) -> None:
+def refuse_visible(reading: HeaderContext, placeholders: Sequence[str]) -> None:
     """A recipient would read placeholders as they are; variables that nothing refers to are harmless."""
     if placeholders:
         reading.refuse(f"replacing {placeholders[0]} in the message")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import inner_object, json_keys
 from smtpgw.dialects.rules import (
     literal_placeholders,
@@ -16,7 +16,7 @@ from smtpgw.dialects.rules import (
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Effect, Row
 
 
-def replaced_recipients(reading: Reading, value: Any) -> None:
+def replaced_recipients(reading: HeaderContext, value: Any) -> None:
     """SendGrid sends to these instead; whether a RCPT outside the list gets a copy there is not documented."""
     wanted = set()
     for address in values.addresses(value):
@@ -28,7 +28,7 @@ def replaced_recipients(reading: Reading, value: Any) -> None:
     reading.found(STRIP, "the recipients are those of RCPT")
 
 
-def send_each_at(reading: Reading, value: Any) -> None:
+def send_each_at(reading: HeaderContext, value: Any) -> None:
     if value and reading.siblings.get("send_at"):
         reading.refuse("send_at together with send_each_at")
     schedule(values.epoch)(reading, value)
@@ -41,14 +41,14 @@ def is_on(settings: dict[str, Any]) -> bool:
     return values.yes_or_no(settings.get("enable")) is True
 
 
-def refuse_visible_tag(reading: Reading, settings: dict[str, Any]) -> None:
+def refuse_visible_tag(reading: HeaderContext, settings: dict[str, Any]) -> None:
     """`replace` names a text of the body that SendGrid replaces; a recipient would read it as it is."""
     replaced = settings.get("replace")
     if isinstance(replaced, str) and replaced and reading.occurs(replaced):
         reading.refuse(f"replacing {replaced} in the message")
 
 
-def open_tracking(reading: Reading, value: Any) -> None:
+def open_tracking(reading: HeaderContext, value: Any) -> None:
     settings = inner_object(reading, value)
     wanted = values.yes_or_no(settings.get("enable"))
     if wanted is not False:
@@ -59,7 +59,7 @@ def open_tracking(reading: Reading, value: Any) -> None:
         reading.decide(opens=wanted)
 
 
-def click_tracking(reading: Reading, value: Any) -> None:
+def click_tracking(reading: HeaderContext, value: Any) -> None:
     settings = inner_object(reading, value)
     wanted = values.yes_or_no(settings.get("enable"))
     in_text = values.yes_or_no(settings.get("enable_text"))
@@ -71,7 +71,7 @@ def click_tracking(reading: Reading, value: Any) -> None:
         reading.decide(clicks_html=wanted, clicks_text=bool(wanted and in_text))
 
 
-def subscription_tracking(reading: Reading, value: Any) -> None:
+def subscription_tracking(reading: HeaderContext, value: Any) -> None:
     """Inserts a link to unsubscribe. Cakemail adds its own, but to marketing messages only."""
     settings = inner_object(reading, value)
 
@@ -87,7 +87,7 @@ def subscription_tracking(reading: Reading, value: Any) -> None:
         reading.found(STRIP, "off")
 
 
-def stored_template(reading: Reading, value: Any) -> None:
+def stored_template(reading: HeaderContext, value: Any) -> None:
     settings = inner_object(reading, value)
     if settings.get("template_id") and not values.is_negative(settings.get("enable")):
         template("sendgrid")(reading, settings["template_id"])
@@ -95,7 +95,7 @@ def stored_template(reading: Reading, value: Any) -> None:
         reading.found(STRIP, "off")
 
 
-def bypass_list_management(reading: Reading, value: Any) -> None:
+def bypass_list_management(reading: HeaderContext, value: Any) -> None:
     if is_on(inner_object(reading, value)):
         reading.decide(type="transactional")
     else:
@@ -103,7 +103,7 @@ def bypass_list_management(reading: Reading, value: Any) -> None:
 
 
 def refused_when_on(what: str) -> Effect:
-    def check(reading: Reading, value: Any) -> None:
+    def check(reading: HeaderContext, value: Any) -> None:
         if is_on(inner_object(reading, value)):
             reading.refuse(what)
         reading.found(STRIP, "off")
@@ -111,7 +111,7 @@ def refused_when_on(what: str) -> Effect:
     return check
 
 
-def retired_bcc(reading: Reading, value: Any) -> None:
+def retired_bcc(reading: HeaderContext, value: Any) -> None:
     reading.found(STRIP_WARN if is_on(inner_object(reading, value)) else STRIP, "SendGrid has retired it")
 
 

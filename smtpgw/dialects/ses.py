@@ -3,19 +3,19 @@
 import re
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.rules import first_instance
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 
 MAX_FIELDS = 10  # of the list, and what follows is not read: two mean something
 
 
-def message_tags(reading: Reading, value: str) -> None:
+def message_tags(reading: HeaderContext, value: str) -> None:
     """`name=value` pairs; Cakemail's tags have no values."""
     reading.add_tags(["_".join(filter(None, pair.split("=", 1))) for pair in values.comma_separated(value)])
 
 
-def list_management(reading: Reading, value: str) -> None:
+def list_management(reading: HeaderContext, value: str) -> None:
     """`list; topic=name`, or `contactListName=list; topicName=name`."""
     if reading.occurs("{{amazonSESUnsubscribeUrl}}"):
         reading.refuse("replacing {{amazonSESUnsubscribeUrl}} in the message")

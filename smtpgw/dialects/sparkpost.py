@@ -3,20 +3,20 @@
 from typing import Any
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import json_keys
 from smtpgw.dialects.rules import extra_recipients, metadata, schedule, tags, track
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
-def transactional(reading: Reading, value: Any) -> None:
+def transactional(reading: HeaderContext, value: Any) -> None:
     if values.yes_or_no(value):
         reading.decide(type="transactional")
     else:
         reading.found(STRIP, "the default stands")
 
 
-def inline_css(reading: Reading, value: Any) -> None:
+def inline_css(reading: HeaderContext, value: Any) -> None:
     reading.found(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are left where they are")
 
 

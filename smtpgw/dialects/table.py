@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from smtpgw.dialects import values
+from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.options import Verdict
-
-if TYPE_CHECKING:
-    from smtpgw.dialects.context import Reading
 
 MAP = Verdict.MAP
 STRIP = Verdict.STRIP
@@ -15,7 +14,7 @@ STRIP_WARN = Verdict.STRIP_WARN
 REFUSE = Verdict.REFUSE
 DISCARD = Verdict.DISCARD
 
-Effect = Callable[["Reading", Any], None]  # of a header's text, decoded and stripped, or of a JSON value
+Effect = Callable[[HeaderContext, Any], None]  # of a header's text, decoded and stripped, or of a JSON value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,34 @@ class Row:
     reason: str = ""  # one line for people, naming the case of another verdict
     effect: Effect | None = None  # what to do; without one the verdict says it all
     free_keys: bool = False  # the keys inside the value are the customer's own words, and never control
+
+    def apply(self, context: HeaderContext, header: str, value: Any) -> None:
+        """Apply the row to one value. A test mode comes before everything else that a row may say.
+
+        Args:
+            context: of the message.
+            header: the header, or the path of a JSON key, as people know it.
+            value: a header's text, decoded and stripped, or a JSON value.
+        """
+        context.begin(header)
+        if self.verdict is DISCARD or values.TEST_MODE_NAME.search(self.name):
+            self._apply_test_mode(context, value)
+        elif self.effect:
+            self.effect(context, value)
+        elif self.verdict is REFUSE:
+            context.refuse(self.becomes)
+        else:
+            context.found(self.verdict, self.reason)
+
+    def _apply_test_mode(self, context: HeaderContext, value: Any) -> None:
+        """Accept and drop where this is known to mean that; nothing else that looks like a test is sent for real."""
+        if values.is_negative(value):
+            context.found(STRIP, "test mode is off")
+        elif self.verdict is DISCARD:
+            context.discard = context.discard or context.header
+            context.found(DISCARD, "test mode")
+        else:
+            context.refuse("this test mode")
 
 
 @dataclass(frozen=True, slots=True)

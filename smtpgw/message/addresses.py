@@ -57,7 +57,7 @@ def mailboxes(value: str) -> list[Mailbox]:
 def read(value: str) -> list[Mailbox]:
     if len(value) > LENGTH:
         raise NoMailbox
-    items = [item for item in Reader(without_outer_encoding(value)).items() if not item.is_empty]
+    items = [item for item in AddressReader(without_outer_encoding(value)).items() if not item.is_empty]
     return [item.mailbox() for item in with_their_commas(items)]
 
 
@@ -115,7 +115,7 @@ def unquoted(phrase: str) -> str:
     return re.sub(r"\"((?:[^\"\\]|\\.)*+)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
 
 
-class Reader:
+class AddressReader:
     """Reads one field from left to right."""
 
     def __init__(self, value: str) -> None:

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from smtpgw.core.replies import UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, Refused
+from smtpgw.core.replies import UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, SMTPError
 from smtpgw.message import transfer
 from smtpgw.message.parts import Part
 
@@ -73,10 +73,10 @@ def attachment(part: Part, taken: dict[str, int]) -> Attachment:
     """The attachment a part becomes. `taken` counts those that wanted a name, in lower case; this one is added.
 
     Raises:
-        Refused: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
+        SMTPError: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
     """
     if what := CANNOT_BE_CARRIED.get(part.type) or cannot_be_carried(part):
-        raise Refused(UNSUPPORTED_PART.filled(what=what))
+        raise SMTPError(UNSUPPORTED_PART.filled(what=what))
     base, ending = base_and_extension(part)
     # Its octets as they are: text in a charset of its own too, since a digest of them may be known elsewhere.
     octets = transfer.base64_content(part.body, part.encoding)
@@ -97,7 +97,7 @@ def base_and_extension(part: Part) -> tuple[str, str]:
         base, ending = name, EXTENSIONS.get(part.type, "")
     if not ending:
         described = part.file_name or f"without a name ({part.type})"
-        raise Refused(UNSUPPORTED_ATTACHMENT.filled(name=described[:200]))
+        raise SMTPError(UNSUPPORTED_ATTACHMENT.filled(name=described[:200]))
     return plain(base) or ("invite" if ending == "ics" else "attachment"), ending
 
 

@@ -3,7 +3,7 @@
 import html
 from dataclasses import dataclass, field
 
-from smtpgw.core.replies import UNSUPPORTED_PART, Refused
+from smtpgw.core.replies import UNSUPPORTED_PART, SMTPError
 from smtpgw.message import charsets, flowed, growth, reports, transfer
 from smtpgw.message.attachments import EXTENSIONS, TYPES, extension
 from smtpgw.message.parts import Part
@@ -36,7 +36,7 @@ class Body:
 
 
 @dataclass(slots=True)
-class Reading:
+class BodyCollector:
     """What has been found besides the text while reading the parts of one message."""
 
     is_bounce: bool = False
@@ -49,14 +49,14 @@ class Reading:
         """What `part` says; the files in it are added to `files`.
 
         Raises:
-            Refused: UNSUPPORTED_PART, BAD_STRUCTURE, REQUEST_TOO_BIG.
+            SMTPError: UNSUPPORTED_PART, BAD_STRUCTURE, REQUEST_TOO_BIG.
         """
         if self.is_bounce and reports.becomes_text(part):
             return Body(text=reports.text(part))
         if self.is_bounce and part.type == "multipart/report":
             return self.report(part)
         if what := CANNOT_BE_CARRIED.get(part.type):
-            raise Refused(UNSUPPORTED_PART.filled(what=what))
+            raise SMTPError(UNSUPPORTED_PART.filled(what=what))
         if part.type == "multipart/alternative":
             return self.alternative(part)
         if part.type.startswith("multipart/"):
@@ -102,7 +102,7 @@ class Reading:
         return said
 
     def text_of(self, part: Part) -> str:
-        """Return what a part of text says. Raises Refused: BAD_STRUCTURE, REQUEST_TOO_BIG."""
+        """Return what a part of text says. Raises SMTPError: BAD_STRUCTURE, REQUEST_TOO_BIG."""
         octets = transfer.content(part.body, part.encoding)
         label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
         text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
@@ -121,7 +121,7 @@ class Reading:
         text version that would not say everything is left out, and so are blank parts: surplus boundaries make them.
 
         Raises:
-            Refused: REQUEST_TOO_BIG
+            SMTPError: REQUEST_TOO_BIG
         """
         spoken = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_silent][-1:]
         if len(spoken) < 2:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from smtpgw.core.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, Refused
+from smtpgw.core.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, SMTPError
 from smtpgw.message import charsets, parameters
 from smtpgw.message.words import one_line, with_octets_escaped
 
@@ -51,7 +51,7 @@ def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[
     author meant a header or the body, part of the message would be lost, Bcc and Content-Type perhaps.
 
     Raises:
-        Refused: BAD_STRUCTURE, HEADERS_TOO_BIG.
+        SMTPError: BAD_STRUCTURE, HEADERS_TOO_BIG.
     """
     if blank := BLANK_LINE.match(raw, start, end):
         return (), blank.end()
@@ -68,14 +68,14 @@ def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[
         if not field:
             if LOOKS_LIKE_A_FIELD.search(block, at):
                 line = block.count("\n", 0, at) + 1
-                raise Refused(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
+                raise SMTPError(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
             return headers(found, charset or charset_of(block, found)), start + at
         if len(found) == SECTION_FIELDS:
-            raise Refused(HEADERS_TOO_BIG)
+            raise SMTPError(HEADERS_TOO_BIG)
         found.append((field[1], field[2]))
         at = field.end()
     if not is_whole:
-        raise Refused(HEADERS_TOO_BIG)
+        raise SMTPError(HEADERS_TOO_BIG)
     return headers(found, charset or charset_of(block, found)), ending.end() if ending else window_end
 
 

@@ -7,16 +7,16 @@ outside the Basic Multilingual Plane makes each character of a Python string tak
 import sys
 from collections.abc import Iterable
 
-from smtpgw.core.replies import REQUEST_TOO_BIG, Refused
+from smtpgw.core.replies import REQUEST_TOO_BIG, SMTPError
 
 DEFAULT_LIMIT_BYTES = 52_428_800  # SMTPGW_MAX_REQUEST_BYTES where nobody has set it or SMTPGW_MAX_MESSAGE_BYTES
 SHORT_CHARACTERS = 1000  # up to here, the fixed part of a string's size would be taken for characters
 
 
 def check(octets: int, limit_bytes: int) -> None:
-    """Raises Refused: REQUEST_TOO_BIG above the limit."""
+    """Raises SMTPError: REQUEST_TOO_BIG above the limit."""
     if octets > limit_bytes:
-        raise Refused(REQUEST_TOO_BIG.filled(limit=limit_bytes))
+        raise SMTPError(REQUEST_TOO_BIG.filled(limit=limit_bytes))
 
 
 def octets_each(text: str) -> int:

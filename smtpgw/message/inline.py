@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote
 
-from smtpgw.core.replies import UNSUPPORTED_PART, Refused
+from smtpgw.core.replies import UNSUPPORTED_PART, SMTPError
 from smtpgw.message import growth, transfer
 from smtpgw.message.parts import Part
 
@@ -36,12 +36,12 @@ def references(html: str, names: Collection[str]) -> Counter[str]:
     """Return how often the HTML refers to each Content-ID that there is.
 
     Raises:
-        Refused: UNSUPPORTED_PART for too many references, to whatever.
+        SMTPError: UNSUPPORTED_PART for too many references, to whatever.
     """
     found = Counter[str]()
     for number, reference in enumerate(REFERENCE.finditer(html)):
         if number == MAX_REFERENCES:
-            raise Refused(UNSUPPORTED_PART.filled(what=f"HTML with more than {MAX_REFERENCES} references to images"))
+            raise SMTPError(UNSUPPORTED_PART.filled(what=f"HTML with more than {MAX_REFERENCES} references to images"))
         name = unquote(reference[1])  # RFC 2392 §2
         if name in names:
             found[name] += 1
@@ -59,7 +59,7 @@ def embedded(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
     """`html` with each image, given by its Content-ID, in the place that refers to it.
 
     Raises:
-        Refused: UNSUPPORTED_PART or REQUEST_TOO_BIG when the HTML would become too big, BAD_STRUCTURE.
+        SMTPError: UNSUPPORTED_PART or REQUEST_TOO_BIG when the HTML would become too big, BAD_STRUCTURE.
     """
     addresses = {
         name: f"data:{image_type(part)};base64,{transfer.base64_content(part.body, part.encoding)}"
@@ -68,6 +68,6 @@ def embedded(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
     size = sum(count * len(addresses[name]) for name, count in references(html, addresses).items())
     longest = max(EMBEDDED_CHARACTERS, *(len(part.raw) for part in images.values()))
     if size > longest:
-        raise Refused(UNSUPPORTED_PART.filled(what=f"HTML that shows inline images of {size} characters in all"))
+        raise SMTPError(UNSUPPORTED_PART.filled(what=f"HTML that shows inline images of {size} characters in all"))
     growth.check(growth.memory_bytes([html], size), limit_bytes)
     return REFERENCE.sub(lambda found: addresses.get(unquote(found[1]), found[0]), html)

@@ -19,11 +19,11 @@ import base64
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from smtpgw.core.replies import AUTHOR_WITHOUT_BRACKETS, BAD_AUTHOR, UNSUPPORTED_PART, Refused
+from smtpgw.core.replies import AUTHOR_WITHOUT_BRACKETS, BAD_AUTHOR, UNSUPPORTED_PART, SMTPError
 from smtpgw.message import growth, inline, parts, reports
 from smtpgw.message.addresses import Mailbox, NoBrackets, NoMailbox, mailboxes
 from smtpgw.message.attachments import Attachment, attachment
-from smtpgw.message.bodies import Reading
+from smtpgw.message.bodies import BodyCollector
 from smtpgw.message.fields import Header
 from smtpgw.message.parts import Part
 from smtpgw.message.words import decoded
@@ -73,13 +73,13 @@ def parse(
         limit_bytes: the memory that its text, or its HTML, may take.
 
     Raises:
-        Refused: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, REQUEST_TOO_BIG,
+        SMTPError: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, REQUEST_TOO_BIG,
             UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never another exception, whatever the octets are.
     """
     root = parts.tree(raw)
     is_bounce = null_sender and reports.is_bounce(root)
     author = bounce_author_of(root) if is_bounce else author_of(root.headers)
-    reading = Reading(is_bounce=is_bounce, limit_bytes=limit_bytes)
+    reading = BodyCollector(is_bounce=is_bounce, limit_bytes=limit_bytes)
     body = reading.body(root)
     html = with_inline_images(body.html, reading, inline_images)
     return Message(
@@ -99,15 +99,15 @@ def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
     """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender? An empty field is no field."""
     values = [header.value for header in headers if header.value and header.name.lower() == "from"]
     if len(values) > 1:
-        raise Refused(BAD_AUTHOR)
+        raise SMTPError(BAD_AUTHOR)
     try:
         named = [mailboxes(value) for value in values]
     except NoBrackets:
-        raise Refused(AUTHOR_WITHOUT_BRACKETS) from None
+        raise SMTPError(AUTHOR_WITHOUT_BRACKETS) from None
     except NoMailbox:
-        raise Refused(BAD_AUTHOR) from None
+        raise SMTPError(BAD_AUTHOR) from None
     if [len(found) for found in named] not in ([], [1]):
-        raise Refused(BAD_AUTHOR)
+        raise SMTPError(BAD_AUTHOR)
     return named[0][0] if named else None
 
 
@@ -115,12 +115,12 @@ def bounce_author_of(root: Part) -> Mailbox:
     """Return the author of a bounce, whose address is "" where From names none, or several."""
     try:
         author = author_of(root.headers)
-    except Refused:
+    except SMTPError:
         author = None
     return author or Mailbox(reports.display_name(root.header("from")), "")
 
 
-def with_inline_images(html: str | None, reading: Reading, inline_images: str) -> str | None:
+def with_inline_images(html: str | None, reading: BodyCollector, inline_images: str) -> str | None:
     """`html` with the images it refers to, which are no files any more."""
     images = {inline.content_id(part): part for part in reading.files if inline.image_type(part)}
     images.pop("", None)
@@ -130,14 +130,16 @@ def with_inline_images(html: str | None, reading: Reading, inline_images: str) -
         return html
     if inline_images == "refuse":
         first = next(iter(images.values()))
-        raise Refused(UNSUPPORTED_PART.filled(what=f"Inline image {first.file_name[:200] or inline.content_id(first)}"))
+        raise SMTPError(
+            UNSUPPORTED_PART.filled(what=f"Inline image {first.file_name[:200] or inline.content_id(first)}")
+        )
     shown = {id(part) for part in images.values()}
     reading.files = [part for part in reading.files if id(part) not in shown]
     reading.notes.append(f"embedded {len(images)} inline images in the HTML")
     return inline.embedded(html, images, reading.limit_bytes)
 
 
-def attachments(reading: Reading) -> tuple[Attachment, ...]:
+def attachments(reading: BodyCollector) -> tuple[Attachment, ...]:
     taken: dict[str, int] = {}
     made = [noted(part, reading, taken) for part in reading.files]
     calendars = {calendar_digest(file) for file in made if reading.invitations and file.type == "calendar"}
@@ -159,7 +161,7 @@ def calendar_digest(file: Attachment) -> bytes:
     return hashlib.sha256(lines.strip()).digest()
 
 
-def noted(part: Part, reading: Reading, taken: dict[str, int]) -> Attachment:
+def noted(part: Part, reading: BodyCollector, taken: dict[str, int]) -> Attachment:
     made = attachment(part, taken)
     if made.filename != part.file_name:
         reading.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from smtpgw.core.replies import BAD_STRUCTURE, Refused
+from smtpgw.core.replies import BAD_STRUCTURE, SMTPError
 from smtpgw.message import fields, parameters
 from smtpgw.message.fields import Header
 from smtpgw.message.words import decoded
@@ -56,10 +56,10 @@ def tree(raw: bytes) -> Part:
     """Read a whole message.
 
     Raises:
-        Refused: BAD_STRUCTURE, HEADERS_TOO_BIG.
+        SMTPError: BAD_STRUCTURE, HEADERS_TOO_BIG.
     """
     start = fields.message_start(raw)
-    root = Reader(raw).part(start, len(raw), TEXT, 0)
+    root = PartReader(raw).part(start, len(raw), TEXT, 0)
     if root.children and not all(header.value.isascii() for header in root.headers):
         # A multipart has no charset of its own: its header fields are written in that of its text.
         root.headers, _ = fields.section(raw, start, len(raw), text_charset(root))
@@ -73,7 +73,7 @@ def text_charset(part: Part) -> str:
     return next(filter(None, map(text_charset, part.children)), "")
 
 
-class Reader:
+class PartReader:
     """Reads the parts of one message, and counts what a hostile one has too much of."""
 
     def __init__(self, raw: bytes) -> None:
@@ -84,12 +84,12 @@ class Reader:
     def part(self, start: int, end: int, default_type: str, depth: int) -> Part:
         self.parts += 1
         if self.parts > PARTS:
-            raise Refused(BAD_STRUCTURE.filled(why=f"it has more than {PARTS} parts"))
+            raise SMTPError(BAD_STRUCTURE.filled(why=f"it has more than {PARTS} parts"))
         headers, body = fields.section(self.raw, start, end)
         part = described(headers, default_type, self.raw, body, end)
         if part.type.startswith("multipart/"):
             if depth == DEPTH:
-                raise Refused(BAD_STRUCTURE.filled(why=f"its parts are nested more than {DEPTH} levels deep"))
+                raise SMTPError(BAD_STRUCTURE.filled(why=f"its parts are nested more than {DEPTH} levels deep"))
             part.children = self.children(part, depth + 1)
         return part
 
@@ -98,7 +98,7 @@ class Reader:
         default_type = IN_A_DIGEST if part.type == "multipart/digest" else TEXT
         places = list(self.places(boundary, part.start, part.end)) if boundary else []
         if not places and part.body.strip() not in (b"", b"--" + boundary + b"--"):
-            raise Refused(BAD_STRUCTURE.filled(why=f"a {part.type} without the boundary it declares"))
+            raise SMTPError(BAD_STRUCTURE.filled(why=f"a {part.type} without the boundary it declares"))
         return [self.part(start, end, default_type, depth) for start, end in places]
 
     def places(self, boundary: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -125,7 +125,7 @@ class Reader:
         while line:
             self.boundary_lines += 1
             if self.boundary_lines > BOUNDARY_LINES:
-                raise Refused(BAD_STRUCTURE.filled(why="it has too many lines that look like boundaries"))
+                raise SMTPError(BAD_STRUCTURE.filled(why="it has too many lines that look like boundaries"))
             after = raw.find(b"\n", line + len(delimiter), end) + 1 or end
             rest = raw[line + len(delimiter) : after].strip()
             if rest in (b"", b"--"):

@@ -50,7 +50,7 @@ def text(part: Part) -> str:
     """Return such a part as text, under a line that says what it is.
 
     Raises:
-        Refused: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE
     """
     is_encoded = part.encoding in ("quoted-printable", "base64")
     # A returned message of megabytes is not copied for the sake of its header.

@@ -5,7 +5,7 @@ import binascii
 import re
 from itertools import islice
 
-from smtpgw.core.replies import BAD_STRUCTURE, Refused
+from smtpgw.core.replies import BAD_STRUCTURE, SMTPError
 
 ENCODINGS = ("", "7bit", "8bit", "binary", "quoted-printable", "base64")  # RFC 2045 §6.1
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -24,7 +24,7 @@ def content(body: bytes, encoding: str) -> bytes:
     """The octets of a body. An encoding that RFC 2045 does not know is taken for none, so that a text can be read.
 
     Raises:
-        Refused: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE
     """
     if encoding == "quoted-printable":
         return quoted_printable(body)
@@ -37,14 +37,14 @@ def base64_content(body: bytes, encoding: str) -> str:
     """The octets of a file as padded base64 on one line; what is base64 already is checked and passed through.
 
     Raises:
-        Refused: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE
     """
     if encoding == "base64":
         packed = body.translate(None, WHITE_SPACE)
         if is_clean(packed):
             return packed.decode("ascii")
     if encoding not in ENCODINGS:
-        raise Refused(BAD_STRUCTURE.filled(why=f"the Content-Transfer-Encoding of an attachment is {encoding[:40]}"))
+        raise SMTPError(BAD_STRUCTURE.filled(why=f"the Content-Transfer-Encoding of an attachment is {encoding[:40]}"))
     return base64.b64encode(content(body, encoding)).decode("ascii")
 
 
@@ -66,7 +66,7 @@ def base64_octets(body: bytes) -> bytes:
         packed = packed.translate(None, OUTSIDE).partition(b"=")[0]
     pieces = [found[0] for found in islice(PIECE.finditer(packed), MANY_PIECES + 1)]
     if len(pieces) > MANY_PIECES:
-        raise Refused(BAD_STRUCTURE.filled(why="its base64 is padded in too many places"))
+        raise SMTPError(BAD_STRUCTURE.filled(why="its base64 is padded in too many places"))
     return b"".join(map(piece_octets, pieces))
 
 
@@ -89,5 +89,5 @@ def quoted_printable(body: bytes) -> bytes:
 def mended(mistake: re.Pattern[bytes], meant: bytes, body: bytes) -> bytes:
     body, found = mistake.subn(meant, body, MANY_MISTAKES)
     if found == MANY_MISTAKES:
-        raise Refused(BAD_STRUCTURE.filled(why="its quoted-printable has too many mistakes"))
+        raise SMTPError(BAD_STRUCTURE.filled(why="its quoted-printable has too many mistakes"))
     return body

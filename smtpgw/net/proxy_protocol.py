@@ -11,10 +11,10 @@ import struct
 
 SIGNATURE_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 V2_FIXED_BYTES = 16  # signature, version and command, family and protocol, length of the rest
-V2_MOST_BYTES = 2048  # of the rest: 36 octets of addresses and TLVs, a certificate's name among them
+V2_MAX_BYTES = 2048  # of the rest: 36 octets of addresses and TLVs, a certificate's name among them
 V1_BEGINNING = b"PROXY "
-V1_SHORTEST_BYTES = len(b"PROXY UNKNOWN\r\n")
-V1_MOST_BYTES = 107  # §2.1
+V1_MIN_BYTES = len(b"PROXY UNKNOWN\r\n")
+V1_MAX_BYTES = 107  # §2.1
 V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9a-fA-F.:]+) ([0-9a-fA-F.:]+) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})\r\n")
 LOCAL, PROXY = 0x20, 0x21  # version 2 and the command
 TCP4, TCP6 = 0x11, 0x21  # address family and SOCK_STREAM
@@ -35,17 +35,17 @@ def wanted(head: bytes) -> int:
         if len(head) < V2_FIXED_BYTES:
             return V2_FIXED_BYTES - len(head)
         rest: int = struct.unpack_from("!H", head, V2_FIXED_BYTES - 2)[0]
-        if rest > V2_MOST_BYTES:
+        if rest > V2_MAX_BYTES:
             raise ProxyError(f"a header of {rest} octets")
         return V2_FIXED_BYTES + rest - len(head)
     if not V1_BEGINNING.startswith(head[: len(V1_BEGINNING)]):
         raise ProxyError("no header")
     if head.endswith(b"\n"):
         return 0
-    if len(head) >= V1_MOST_BYTES:
+    if len(head) >= V1_MAX_BYTES:
         raise ProxyError("a line that is too long")
     # Both beginnings tell themselves apart by the first octet; then a line may end with every further one.
-    return max(V1_SHORTEST_BYTES - len(head), 1) if head else 1
+    return max(V1_MIN_BYTES - len(head), 1) if head else 1
 
 
 def client(head: bytes) -> tuple[str, int] | None:

@@ -16,7 +16,7 @@ import gevent
 from gevent import monkey
 from gevent.socket import cancel_wait, wait
 
-LOOK_SECONDS = 0.5  # so much later than asked for may a wait end
+POLL_INTERVAL_SECONDS = 0.5  # so much later than asked for may a wait end
 READ, WRITE = 1, 2  # of libev, for loop.io
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 READS_A_TURN = 32  # without waiting; then others have their turn, however fast the other side sends
@@ -54,7 +54,7 @@ class Deadlines:
     def look(self) -> None:
         """The greenlet's whole life."""
         while True:
-            gevent.sleep(LOOK_SECONDS)
+            gevent.sleep(POLL_INTERVAL_SECONDS)
             now = monotonic()
             for watcher in [watcher for watcher, end in self.ends.items() if end <= now]:
                 cancel_wait(watcher, TimeIsUp)

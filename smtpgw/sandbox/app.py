@@ -13,12 +13,12 @@ from smtpgw.sandbox.errors import forbidden
 from smtpgw.sandbox.inbox import Inbox, shown
 from smtpgw.sandbox.state import State
 
-MOST_REQUEST_BYTES = 150 * MIB  # the largest message the gateway can be set to take, in base64
+MAX_REQUEST_BYTES = 150 * MIB  # the largest message the gateway can be set to take, in base64
 
 
 def create_app(state: State) -> Flask:
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MOST_REQUEST_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
     app.before_request(refuse_other_names)
     app.register_blueprint(Api(state).blueprint())
     app.register_blueprint(Controls(state).blueprint())

@@ -6,7 +6,7 @@ A message to many recipients is many calls at a time. The API had it while at le
 from collections import OrderedDict
 from collections.abc import Iterable
 
-MOST_RECIPIENTS = 50_000  # three minutes of a million an hour; the oldest go first
+MAX_RECIPIENTS = 50_000  # three minutes of a million an hour; the oldest go first
 
 Span = tuple[float, float]  # beginning and end of a call, in seconds
 
@@ -14,7 +14,7 @@ Span = tuple[float, float]  # beginning and end of a call, in seconds
 class Clock:
     """Of each recipient, when the last email to them was being submitted."""
 
-    def __init__(self, most: int = MOST_RECIPIENTS) -> None:
+    def __init__(self, most: int = MAX_RECIPIENTS) -> None:
         self._most = most
         self._spans: OrderedDict[str, Span] = OrderedDict()
 

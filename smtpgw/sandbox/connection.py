@@ -17,7 +17,7 @@ from smtpgw.sandbox.faults import Rule
 
 SOCKET = "sandbox.socket"  # where the server puts the connection into the WSGI environment
 MISSING_BYTES = 1000  # of a truncated answer
-LOOK_SECONDS = 0.05  # how often no_answer looks whether the client has left
+POLL_INTERVAL_SECONDS = 0.05  # how often no_answer looks whether the client has left
 
 # What is answered for kinds where the call's outcome is no status.
 WITHOUT_STATUS = frozenset({"reset_before", "reset_after", "truncated", "no_answer"})
@@ -68,7 +68,7 @@ def reset(client: socket.socket) -> Iterator[bytes]:
 def wait_until_left(client: socket.socket) -> Iterator[bytes]:
     try:
         while client.recv(1, socket.MSG_PEEK):  # empty once the client has closed; more requests are left unread
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_INTERVAL_SECONDS)
     except ConnectionError:
         return  # reset: it has left, too
     raise drop()

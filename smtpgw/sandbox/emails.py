@@ -15,8 +15,8 @@ from smtpgw.config.parsers import MIB
 from smtpgw.sandbox.accounts import Account, Sender
 from smtpgw.sandbox.models import SubmitEmail, unknown_fields
 
-MOST_EMAILS = 50_000
-MOST_BYTES = 256 * MIB  # of bodies
+MAX_EMAILS = 50_000
+MAX_BYTES = 256 * MIB  # of bodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def attached(filename: str, type_: str, content: bytes) -> Attached:
 class Emails:
     """The last emails; when there are too many, or their bodies are too big together, the oldest go."""
 
-    def __init__(self, most: int = MOST_EMAILS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = MAX_EMAILS, most_bytes: int = MAX_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._kept: OrderedDict[str, Email] = OrderedDict()

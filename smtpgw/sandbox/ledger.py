@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from smtpgw.sandbox.emails import Email
 
-MOST_ENTRIES = 1_000_000  # some 400 bytes each
+MAX_ENTRIES = 1_000_000  # some 400 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Entry:
 class Ledger:
     """`total` and `duplicates` count everything accepted, also what is `forgotten` since."""
 
-    def __init__(self, most: int = MOST_ENTRIES) -> None:
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
         self._most = most
         # Key → the entry's fields as JSON, which is a third of their size. Not orjson's: its results hold on to 4 KB.
         self._entries: OrderedDict[bytes, bytes] = OrderedDict()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smtpgw.sandbox.accounts import Account
 
 LIFETIME_SECONDS = 3600
-MOST_TOKENS = 20_000  # the oldest go first
+MAX_TOKENS = 20_000  # the oldest go first
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Tokens:
         access, refresh = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self._issued[access] = Grant(account_id, "access", self._clock() + lives)
         self._issued[refresh] = Grant(account_id, "refresh")
-        while len(self._issued) > MOST_TOKENS:
+        while len(self._issued) > MAX_TOKENS:
             self._issued.popitem(last=False)
         return access, refresh, lives
 

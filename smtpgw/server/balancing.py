@@ -17,7 +17,7 @@ BYTES = 4  # of a count
 NOBODY = 2 ** (8 * BYTES) - 1  # the count of a worker that takes no more
 
 
-class Counts:
+class ConnectionCounts:
     """The connections of each worker, in memory that the master has made and all of them see."""
 
     def __init__(self, workers: int) -> None:
@@ -26,15 +26,15 @@ class Counts:
         for place in range(len(self.places)):
             self.places[place] = NOBODY
 
-    def join(self) -> "Share":
+    def join(self) -> "ConnectionShare":
         """A place for a worker that is about to be forked; one that is nobody's where there is none left."""
         for place, count in enumerate(self.places):
             if count == NOBODY:
-                return Share(self.places[place : place + 1], self.places)
-        return Share(memoryview(bytearray(BYTES)).cast("I"), self.places)
+                return ConnectionShare(self.places[place : place + 1], self.places)
+        return ConnectionShare(memoryview(bytearray(BYTES)).cast("I"), self.places)
 
 
-class Share:
+class ConnectionShare:
     """What one worker has. Only it writes its count, until it has left or ended."""
 
     def __init__(self, mine: memoryview, all_of_them: memoryview) -> None:
@@ -60,7 +60,7 @@ class BalancedServer(GuardedServer):
 
     max_accept = 1  # at once
 
-    def __init__(self, *arguments: Any, share: Share, **options: Any) -> None:
+    def __init__(self, *arguments: Any, share: ConnectionShare, **options: Any) -> None:
         self.share = share
         super().__init__(*arguments, **options)
 

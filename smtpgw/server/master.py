@@ -10,10 +10,11 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from smtpgw.config.settings import Settings
-from smtpgw.server.balancing import Counts
-from smtpgw.server.worker import GatewayWorker
+from smtpgw.server.balancing import ConnectionCounts
 from smtpgw.telemetry import logs
 
+# By name: gunicorn imports it, after this module.
+WORKER_CLASS: str | type = "smtpgw.server.worker.GatewayWorker"
 HANG_SECONDS = 60  # a worker whose loop stands still for this long is killed and replaced
 BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
@@ -23,7 +24,7 @@ def options(settings: Settings) -> dict[str, Any]:
     return {
         "bind": [str(bound) for bound in settings.binds.values()],
         "workers": settings.workers,
-        "worker_class": GatewayWorker,
+        "worker_class": WORKER_CLASS,
         "backlog": BACKLOG,
         "timeout": HANG_SECONDS,
         "graceful_timeout": settings.graceful_timeout_seconds,
@@ -58,12 +59,12 @@ def on_starting(_arbiter: object) -> None:
             file.unlink()
 
 
-def pre_fork(arbiter: Any, worker: GatewayWorker) -> None:
+def pre_fork(arbiter: Any, worker: Any) -> None:
     """Give a worker its place among those that share the connections."""
     worker.share = arbiter.app.counts.join()
 
 
-def post_fork(arbiter: Any, worker: GatewayWorker) -> None:
+def post_fork(arbiter: Any, worker: Any) -> None:
     """Show a worker the signals that it is sent while it starts.
 
     Until it has handlers of its own it has those of the master, which put a signal into a queue and no more. A worker
@@ -72,7 +73,7 @@ def post_fork(arbiter: Any, worker: GatewayWorker) -> None:
     worker.early_signals = arbiter.SIG_QUEUE
 
 
-def child_exit(_arbiter: object, worker: GatewayWorker) -> None:
+def child_exit(_arbiter: object, worker: Any) -> None:
     """Take back the place of a worker that has ended, and its "live" gauges, its open sessions for one.
 
     As prometheus_client.multiprocess.mark_process_dead does, which the master must not import.
@@ -84,7 +85,7 @@ def child_exit(_arbiter: object, worker: GatewayWorker) -> None:
             file.unlink()
 
 
-def worker_exit(_arbiter: object, _worker: GatewayWorker) -> None:
+def worker_exit(_arbiter: object, _worker: Any) -> None:
     """The last that runs in a worker: its last log lines are still to be written."""
     logs.flush()
 
@@ -94,7 +95,7 @@ class Application(BaseApplication):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.counts = Counts(settings.workers)
+        self.counts = ConnectionCounts(settings.workers)
         super().__init__()
 
     def load_config(self) -> None:

@@ -10,7 +10,7 @@ import signal
 import time
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import gevent
 from gevent.event import Event
@@ -18,22 +18,27 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
-from smtpgw.config.parsers import is_in
 from smtpgw.config.settings import Settings
+from smtpgw.core.networks import is_in
 from smtpgw.server import descriptors
-from smtpgw.server.balancing import BalancedServer, Share
+from smtpgw.server.balancing import BalancedServer, ConnectionShare
 from smtpgw.server.descriptors import GuardedServer
 
 if TYPE_CHECKING:
     from smtpgw.core.models import Peer
     from smtpgw.net.tls import Certificate
-    from smtpgw.server.master import Application
-    from smtpgw.smtp.admission import Doorkeeper, Room
-    from smtpgw.smtp.connection import Wire
+    from smtpgw.smtp.admission import ByteBudget, SessionLimiter
+    from smtpgw.smtp.connection import Connection
     from smtpgw.submission.gateway import Gateway
 
 TICK_SECONDS = 0.5  # heartbeat to the master
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
+class HasSettings(Protocol):
+    """The gunicorn application, as the worker needs it."""
+
+    settings: Settings
 
 
 class GatewayWorker(GeventWorker):
@@ -42,9 +47,9 @@ class GatewayWorker(GeventWorker):
     settings: Settings
     gateway: "Gateway"
     certificate: "Certificate"
-    doorkeeper: "Doorkeeper"
-    room: "Room"
-    share: Share  # of the connections; given by the master
+    doorkeeper: "SessionLimiter"
+    room: "ByteBudget"
+    share: ConnectionShare  # of the connections; given by the master
     early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
 
     def __init__(self, *arguments: Any) -> None:
@@ -54,26 +59,26 @@ class GatewayWorker(GeventWorker):
     def load_wsgi(self) -> None:
         """Build what a worker needs, once it is forked and patched."""
         from smtpgw import __version__
-        from smtpgw.config.provider_map import Mappings
+        from smtpgw.config.provider_map import ProviderMap
         from smtpgw.net.tls import Certificate
         from smtpgw.server import health
-        from smtpgw.smtp.admission import Doorkeeper, Room
+        from smtpgw.smtp.admission import ByteBudget, SessionLimiter
         from smtpgw.submission.gateway import Gateway
         from smtpgw.telemetry import logs, metrics, tracing
         from smtpgw.telemetry.deferred import TELLING
 
-        settings = self.settings = cast("Application", self.app).settings
+        settings = self.settings = cast(HasSettings, self.app).settings
         logs.start()
         TELLING.start()
         gevent.get_hub().print_exception = logs.uncaught  # type: ignore[method-assign, assignment]
         tracing.start(settings, __version__)
-        mappings = Mappings.load(settings.mappings_file) if settings.mappings_file else Mappings.EMPTY
+        mappings = ProviderMap.load(settings.mappings_file) if settings.mappings_file else ProviderMap.EMPTY
         self.gateway = Gateway(settings, mappings)
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
         sessions = descriptors.max_sessions(settings)
-        self.doorkeeper = Doorkeeper(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        self.doorkeeper = SessionLimiter(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
         metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
-        self.room = Room(settings.max_bytes_in_flight, settings.trusted_cidrs)
+        self.room = ByteBudget(settings.max_bytes_in_flight, settings.trusted_cidrs)
         self.wsgi = cast(Any, health.create_app(self.why_not_ready, several_workers=settings.workers > 1))
         metrics.BUILD.labels(__version__).set(1)
         metrics.WORKERS.set(1)
@@ -182,27 +187,28 @@ class GatewayWorker(GeventWorker):
     def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
         """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
         from smtpgw.core import replies
-        from smtpgw.core.models import Peer, place_of
+        from smtpgw.core.models import Peer
+        from smtpgw.core.networks import client_key
         from smtpgw.net.stream import Stream
         from smtpgw.smtp import session_log
-        from smtpgw.smtp.connection import ConnectionLost, Wire
+        from smtpgw.smtp.connection import Connection, ConnectionLost
         from smtpgw.smtp.session import Session
         from smtpgw.submission.gateway import Doorway
         from smtpgw.telemetry import logs, metrics
 
         peer = Peer.of(*addr[:2])
-        wire = Wire(Stream(client), self.settings, self.stopping)
+        wire = Connection(Stream(client), self.settings, self.stopping)
         tls_first = listener == "smtps"
         try:
             if self.settings.proxy_protocol and listener != "internal":
                 peer = self.peer_behind(peer, wire)
             with self.doorkeeper.admit(peer.address):
                 metrics.SESSIONS_OPENED.count(listener)
-                metrics.SESSIONS_BY_CLIENT.count(place_of(peer.address))
+                metrics.SESSIONS_BY_CLIENT.count(client_key(peer.address))
                 gateway = Doorway(self.gateway, peer.address)
                 session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
                 session.run(tls_first=tls_first)
-        except replies.Refused as refusal:  # not let in
+        except replies.SMTPError as refusal:  # not let in
             reply = refusal.reply.filled(hostname=self.settings.hostname)
             session_log.refused(peer, reply, reason=str(refusal.__cause__ or ""))
             if not tls_first:
@@ -223,11 +229,11 @@ class GatewayWorker(GeventWorker):
         reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
         session_log.refused(Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}")
 
-    def peer_behind(self, balancer: "Peer", wire: "Wire") -> "Peer":
+    def peer_behind(self, balancer: "Peer", wire: "Connection") -> "Peer":
         """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
 
         Raises:
-            Refused: 421 to whoever is no load balancer, or says nothing of the kind.
+            SMTPError: 421 to whoever is no load balancer, or says nothing of the kind.
             ConnectionLost
         """
         from smtpgw.core import replies
@@ -237,11 +243,11 @@ class GatewayWorker(GeventWorker):
 
         if not is_in(balancer.address, self.settings.proxy_cidrs):
             metrics.LIMITS.labels("proxy_only").inc()
-            raise replies.Refused(replies.PROXY_ONLY)
+            raise replies.SMTPError(replies.PROXY_ONLY)
         try:
             head = wire.read_head(proxy_protocol.wanted, self.settings.handshake_timeout_seconds)
             named = proxy_protocol.client(head)
         except proxy_protocol.ProxyError as problem:
             metrics.LIMITS.labels("proxy_header").inc()
-            raise replies.Refused(replies.PROXY_HEADER_MISSING) from problem
+            raise replies.SMTPError(replies.PROXY_HEADER_MISSING) from problem
         return Peer.of(*named) if named else Peer(balancer.address, balancer.port, is_check=True)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from smtpgw.config.parsers import Network, is_in
+from smtpgw.config.parsers import Network
 from smtpgw.core import replies
-from smtpgw.core.models import place_of
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.networks import client_key, is_in
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.telemetry import metrics
 
 # One greedy client leaves a third of the room free. At the defaults, another can still send the largest message then.
@@ -18,12 +18,12 @@ SMALL_BYTES = 256 * 1024
 Owner = str | int  # a client's address, as it is counted; an account
 
 
-class Hold:
+class Reservation:
     """The octets that one message takes of the worker's room, counted for its owners."""
 
     __slots__ = ("octets", "owners", "refusal", "room")
 
-    def __init__(self, room: "Room", owners: tuple[Owner, ...] = ()) -> None:
+    def __init__(self, room: "ByteBudget", owners: tuple[Owner, ...] = ()) -> None:
         self.room = room
         self.owners = owners
         self.octets = 0
@@ -43,21 +43,21 @@ class Hold:
         """Count the message as so many octets from now on, since that is what it has become.
 
         Raises:
-            Refused: 452 4.3.1 where there is no room for more of them.
+            SMTPError: 452 4.3.1 where there is no room for more of them.
         """
         if octets <= self.octets:
             self.room.take(self.owners, octets - self.octets)
             self.octets = octets
         elif not self.grow(octets - self.octets):
             count(self.refusal)
-            raise Refused(self.refusal)
+            raise SMTPError(self.refusal)
 
     def release(self) -> None:
         self.room.take(self.owners, -self.octets)
         self.octets = 0
 
 
-class Room:
+class ByteBudget:
     """The octets of message data a worker may hold, over all its sessions, shared fairly.
 
     A client address and an account may each hold at most SHARE_OF_FREE times what is then left free. So nobody can
@@ -74,17 +74,17 @@ class Room:
         self.by_owner: Counter[Owner] = Counter()
 
     @contextmanager
-    def hold(self, expected_bytes: int, client: str = "", account_id: int | None = None) -> Iterator[Hold]:
+    def hold(self, expected_bytes: int, client: str = "", account_id: int | None = None) -> Iterator[Reservation]:
         """A hold that ends with the block, for a message of a client at this address and of this account.
 
         Raises:
-            Refused: 452 4.3.1 where a message of this size has no room now.
+            SMTPError: 452 4.3.1 where a message of this size has no room now.
         """
-        hold = Hold(self, self.owners(client, account_id))
+        hold = Reservation(self, self.owners(client, account_id))
         refusal = self.refusal(hold.owners, 0, expected_bytes)
         if refusal:
             count(refusal)
-            raise Refused(refusal)
+            raise SMTPError(refusal)
         try:
             yield hold
         finally:
@@ -93,7 +93,7 @@ class Room:
     def owners(self, client: str, account_id: int | None) -> tuple[Owner, ...]:
         """Who the octets of a message are counted for."""
         accounts: tuple[Owner, ...] = () if account_id is None else (account_id,)
-        return accounts if not client or is_in(client, self.trusted) else (place_of(client), *accounts)
+        return accounts if not client or is_in(client, self.trusted) else (client_key(client), *accounts)
 
     def refusal(self, owners: tuple[Owner, ...], held_by_message: int, octets: int) -> Reply | None:
         """The reply to a message that wants to take that much more; None where it may."""
@@ -131,7 +131,7 @@ def count(refusal: Reply) -> None:
         metrics.LIMITS.labels("message_bytes").inc()
 
 
-class Doorkeeper:
+class SessionLimiter:
     """Counts the open sessions of a worker and lets one more in, or not."""
 
     def __init__(self, limit: int, limit_per_address: int, trusted: tuple[Network, ...]) -> None:
@@ -145,20 +145,20 @@ class Doorkeeper:
         """Count a session for as long as the block lasts that this is the context of.
 
         Raises:
-            Refused: as the block begins, 421 where the worker or the address has as many as it may.
+            SMTPError: as the block begins, 421 where the worker or the address has as many as it may.
         """
         return Admission(self, address)
 
     def let_in(self, address: str) -> str:
-        """Count one more; the place that it is counted for. Raises Refused."""
+        """Count one more; the place that it is counted for. Raises SMTPError."""
         if self.open >= self.limit:
             metrics.LIMITS.labels("sessions").inc()
-            raise Refused(replies.TOO_MANY_SESSIONS)
+            raise SMTPError(replies.TOO_MANY_SESSIONS)
         is_trusted = is_in(address, self.trusted)
-        place = address if is_trusted else place_of(address)  # who is trusted takes nothing from its neighbours
+        place = address if is_trusted else client_key(address)  # who is trusted takes nothing from its neighbours
         if not is_trusted and self.by_place[place] >= self.limit_per_address:
             metrics.LIMITS.labels("sessions_per_address").inc()
-            raise Refused(replies.TOO_MANY_SESSIONS_FROM_ADDRESS)
+            raise SMTPError(replies.TOO_MANY_SESSIONS_FROM_ADDRESS)
         self.open += 1
         self.by_place[place] += 1
         return place
@@ -176,7 +176,7 @@ class Admission:
 
     __slots__ = ("door", "place")
 
-    def __init__(self, door: Doorkeeper, address: str) -> None:
+    def __init__(self, door: SessionLimiter, address: str) -> None:
         self.door = door
         self.place = address  # once it is in, what it is counted for
 

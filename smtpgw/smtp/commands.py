@@ -7,26 +7,19 @@ lower case. What a mailbox is, is strict: Cakemail gets it as one recipient.
 import re
 from collections.abc import Mapping
 
-import idna
-
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.addresses import PATH_BYTES, QUOTED, mailbox
+from smtpgw.core.replies import SMTPError
 
 HTTP_METHODS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH"})
 NOT_OFFERED = frozenset({"EXPN", "TURN", "ETRN", "BDAT", "SEND", "SOML", "SAML", "ATRN", "BURL"})
 
-# RFC 5321 §4.5.3.1.1 to .3: octets of a local part, a domain, and of a path without its brackets.
-LOCAL_PART_BYTES, DOMAIN_BYTES, PATH_BYTES = 64, 255, 254
 
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-QUOTED = r'"(?:[^"\\]|\\.)*"'
 PATH = re.compile(rf'<(?P<path>(?:[^<>"]|{QUOTED})*)>|(?P<bare>(?:[^\s<>"]|{QUOTED})+)')
 SOURCE_ROUTE = re.compile(r"(?:@[^@,:]+,)*@[^@,:]+:")  # RFC 5321 §4.1.2: must be accepted, should be ignored
 PARAMETER = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[^\s=][^\s]*))?")
 
-ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
-MAILBOX = re.compile(rf"(?P<local>{ATOM}(?:\.{ATOM})*|{QUOTED})@(?P<domain>[^@\s]+)")
-DOMAIN = re.compile(r"(?=.{1,255}$)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 
 # Accepted and, but for SIZE, without effect: trap "ESMTP parameters". DSN's are sent although we do not offer DSN.
 MAIL_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
@@ -38,14 +31,14 @@ def command(line: bytes) -> tuple[str, str]:
     """Split a command line into its word, in upper case, and its argument.
 
     Raises:
-        Refused: 501 for control characters or bytes that are not UTF-8.
+        SMTPError: 501 for control characters or bytes that are not UTF-8.
     """
     try:
         text = line.decode()
     except UnicodeDecodeError:
-        raise Refused(replies.SYNTAX_ERROR.filled(usage="commands are ASCII, or UTF-8 in addresses")) from None
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage="commands are ASCII, or UTF-8 in addresses")) from None
     if CONTROL.search(text):
-        raise Refused(replies.SYNTAX_ERROR.filled(usage="no control characters"))
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage="no control characters"))
     word, _, argument = text.strip().partition(" ")
     return word.upper(), argument.strip()
 
@@ -56,14 +49,14 @@ def mail(argument: str) -> tuple[str, Mapping[str, str]]:
     Any reverse-path is taken (`root@host`, VERP, `<>`): it is the message's sender that Cakemail checks.
 
     Raises:
-        Refused: 501, 553 or 555.
+        SMTPError: 501, 553 or 555.
     """
     address, rest = path(argument, "FROM", "MAIL FROM:<address>")
     if re.search(r"\s", re.sub(QUOTED, "", address)) or len(address.encode()) > PATH_BYTES:
-        raise Refused(replies.BAD_SENDER.filled(address=address))
+        raise SMTPError(replies.BAD_SENDER.filled(address=address))
     found = parameters(rest, MAIL_KEYWORDS)
     if "BODY" in found and found["BODY"].upper() not in BODY_VALUES:
-        raise Refused(replies.SYNTAX_ERROR.filled(usage="BODY=7BIT or BODY=8BITMIME"))
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage="BODY=7BIT or BODY=8BITMIME"))
     return address, found
 
 
@@ -71,7 +64,7 @@ def rcpt(argument: str) -> str:
     """Read the argument of RCPT: the recipient's mailbox.
 
     Raises:
-        Refused: 501, 553 or 555.
+        SMTPError: 501, 553 or 555.
     """
     address, rest = path(argument, "TO", "RCPT TO:<address>")
     parameters(rest, RCPT_KEYWORDS)
@@ -83,10 +76,10 @@ def path(argument: str, keyword: str, usage: str) -> tuple[str, str]:
     before, colon, after = argument.partition(":")
     found = PATH.match(after.lstrip())
     if before.strip().upper() != keyword or not colon or not found:
-        raise Refused(replies.SYNTAX_ERROR.filled(usage=usage))
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage=usage))
     rest = after.lstrip()[found.end() :]
     if rest and not rest[0].isspace():
-        raise Refused(replies.SYNTAX_ERROR.filled(usage=usage))
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage=usage))
     address = (found["bare"] or found["path"] or "").strip()
     route = SOURCE_ROUTE.match(address)
     return address[route.end() if route else 0 :], rest
@@ -98,7 +91,7 @@ def parameters(text: str, known: frozenset[str]) -> Mapping[str, str]:
     for word in text.split():
         parameter = PARAMETER.fullmatch(word)
         if not parameter or parameter["keyword"].upper() not in known:
-            raise Refused(replies.PARAMETER_UNKNOWN.filled(parameter=word))
+            raise SMTPError(replies.PARAMETER_UNKNOWN.filled(parameter=word))
         found[parameter["keyword"].upper()] = parameter["value"] or ""
     return found
 
@@ -107,33 +100,11 @@ def declared_size(given: Mapping[str, str], limit_bytes: int) -> int:
     """The message size a MAIL command declares (RFC 1870 §5), 0 where it does not, or says so.
 
     Raises:
-        Refused: 501 where it is no number, 552 where it is over the limit.
+        SMTPError: 501 where it is no number, 552 where it is over the limit.
     """
     size = given.get("SIZE") or "0"
     if not re.fullmatch(r"[0-9]{1,20}", size):
-        raise Refused(replies.SYNTAX_ERROR.filled(usage="SIZE=octets"))
+        raise SMTPError(replies.SYNTAX_ERROR.filled(usage="SIZE=octets"))
     if int(size) > limit_bytes:
-        raise Refused(replies.MESSAGE_TOO_BIG.filled(limit=limit_bytes))
+        raise SMTPError(replies.MESSAGE_TOO_BIG.filled(limit=limit_bytes))
     return int(size)
-
-
-def mailbox(address: str) -> str:
-    """Check a recipient and give it as Cakemail takes it: the domain in its ASCII form.
-
-    Raises:
-        Refused: 553; 5.6.7 for a local part outside ASCII, which the API has no room for.
-    """
-    found = MAILBOX.fullmatch(address)
-    if not found or len(address.encode()) > PATH_BYTES or len(found["local"].encode()) > LOCAL_PART_BYTES:
-        raise Refused(replies.BAD_RECIPIENT.filled(address=address))
-    if not found["local"].isascii():
-        raise Refused(replies.NON_ASCII_RECIPIENT.filled(address=address))
-    domain = found["domain"]
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode()
-        except idna.IDNAError:
-            raise Refused(replies.BAD_RECIPIENT.filled(address=address)) from None
-    if not DOMAIN.fullmatch(domain):
-        raise Refused(replies.BAD_RECIPIENT.filled(address=address))
-    return f"{found['local']}@{domain.lower()}"  # RFC 5321 §2.4: its case means nothing, so that two are one

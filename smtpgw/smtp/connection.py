@@ -1,7 +1,7 @@
 """What the client's stream carries, and only that: lines, message data, TLS, each with its limit and its deadline.
 
 Whatever keeps a read from succeeding leaves as an exception, so that no command ever checks for a lost connection:
-`Refused` where there is still somebody to be told (line too long, message too big, idle, draining), `ConnectionLost`
+`SMTPError` where there is still somebody to be told (line too long, message too big, idle, draining), `ConnectionLost`
 where there is not.
 """
 
@@ -11,9 +11,10 @@ from time import monotonic
 
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
+from smtpgw.core.text import with_crlf
 from smtpgw.net.stream import Stream
-from smtpgw.smtp.admission import Hold, count
+from smtpgw.smtp.admission import Reservation, count
 from smtpgw.smtp.session_limits import SessionLimits
 from smtpgw.telemetry import metrics
 
@@ -28,7 +29,7 @@ class ConnectionLost(Exception):
     """Nobody is left to answer; says why, for the log."""
 
 
-class Wire:
+class Connection:
     """One connection with a client."""
 
     __slots__ = (
@@ -77,7 +78,7 @@ class Wire:
         """The client's next line, without its end (CRLF, or the bare LF that some clients send).
 
         Raises:
-            Refused: 500 when it is too long (all of it has been read), 421 when the session is idle, too old, draining
+            SMTPError: 500 when it is too long (it has been read whole), 421 when the session is idle, too old, draining
                 or without login after too many lines.
             ConnectionLost
         """
@@ -91,7 +92,7 @@ class Wire:
         self._limits.count_command(logged_in=logged_in)
         if len(line) > self._settings.max_command_bytes:
             metrics.LIMITS.labels("command_bytes").inc()
-            raise Refused(replies.LINE_TOO_LONG)
+            raise SMTPError(replies.LINE_TOO_LONG)
         return line
 
     def _take_line(self) -> bytes | None:
@@ -122,19 +123,19 @@ class Wire:
             # A client that goes on sending and never ends its line is waited for no longer than one that is silent.
             if monotonic() >= deadline:
                 metrics.LIMITS.labels("idle").inc()
-                raise Refused(replies.IDLE_TIMEOUT)
+                raise SMTPError(replies.IDLE_TIMEOUT)
             if chunk is None:
                 self._limits.check_silence()
             self._limits.check_time(logged_in=logged_in, between_messages=False)
         return kept + line
 
-    def read_data(self, hold: Hold) -> bytes:
+    def read_data(self, hold: Reservation) -> bytes:
         """Message data up to CRLF.CRLF, with dots unstuffed (RFC 5321 §4.5.2) and bare LF made CRLF.
 
         A message that is too big is read to its end and dropped: what follows it must not be taken for commands.
 
         Raises:
-            Refused: 552 when it is too big, 452 without room, 421 when it is too slow, or dropped as the session ends.
+            SMTPError: 552 when it is too big, 452 without room, 421 when it is too slow or the session ends.
             ConnectionLost
         """
         self.flush()
@@ -154,7 +155,7 @@ class Wire:
             chunk = self._receive(deadline - monotonic())
             if chunk is None:
                 metrics.LIMITS.labels("data_rate").inc()
-                raise Refused(replies.DATA_TIMEOUT)
+                raise SMTPError(replies.DATA_TIMEOUT)
             # Octets move the deadline on by the time they take at the least rate, never beyond the time-out from now:
             # however much came before, a client that stops is not waited for longer than that.
             deadline = min(deadline + len(chunk) / rate, monotonic() + patience)
@@ -167,7 +168,7 @@ class Wire:
             refusal = replies.MESSAGE_TOO_BIG.filled(limit=limit)
         if refusal:
             count(refusal)
-            raise Refused(refusal)
+            raise SMTPError(refusal)
         return with_crlf(data)
 
     def read_head(self, wanted: Callable[[bytes], int], seconds: float) -> bytes:
@@ -254,10 +255,3 @@ def unstuffed(data: bytes) -> bytes:
     if has_bare_lines_only and (dots := data.count(b"\n.")) and dots == data.count(b"\n.."):
         return data.replace(b"\n.", b"\n")
     return data.replace(b"\r\n.", b"\r\n") if b"\r\n." in data else data
-
-
-def with_crlf(data: bytes) -> bytes:
-    """Message data whose every line ends in CRLF; a bare CR is content and stays."""
-    if data.count(b"\n") == data.count(b"\r\n"):
-        return data
-    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

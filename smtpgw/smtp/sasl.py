@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from smtpgw.core import replies
 from smtpgw.core.models import Credentials
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 
 Ask = Callable[[str], str]  # sends a base64 challenge, returns the client's line
 
@@ -18,11 +18,11 @@ def credentials(username: str, password: str) -> Credentials:
     """Return the credentials of a response.
 
     Raises:
-        Refused: 535 when one of them has a control character. SASLprep (RFC 4013 §2.3) prohibits these, no account has
-            them, and they come from line ends that were encoded along: they are not sent to the API.
+        SMTPError: 535 when one of them has a control character. SASLprep (RFC 4013 §2.3) prohibits these, no account
+            has them, and they come from line ends that were encoded along: they are not sent to the API.
     """
     if CONTROL.search(username) or CONTROL.search(password):
-        raise Refused(replies.CONTROL_IN_CREDENTIALS)
+        raise SMTPError(replies.CONTROL_IN_CREDENTIALS)
     return Credentials(username, password)
 
 
@@ -30,14 +30,14 @@ def plain(initial: str, ask: Ask) -> Credentials:
     """PLAIN: one response, authorization identity NUL user name NUL password.
 
     Raises:
-        Refused: 501 when cancelled or malformed, 535 for another authorization identity or a control character.
+        SMTPError: 501 when cancelled or malformed, 535 for another authorization identity or a control character.
     """
     fields = decoded(initial or ask("")).split("\0")
     if len(fields) != 3:
-        raise Refused(replies.AUTH_MALFORMED)
+        raise SMTPError(replies.AUTH_MALFORMED)
     identity, username, password = fields
     if identity and identity != username:  # RFC 4616 §2: to act for somebody else, which nobody may
-        raise Refused(replies.BAD_CREDENTIALS)
+        raise SMTPError(replies.BAD_CREDENTIALS)
     return credentials(username, password)
 
 
@@ -45,7 +45,7 @@ def login(initial: str, ask: Ask) -> Credentials:
     """LOGIN: user name and password, each asked for; the user name may come with the command.
 
     Raises:
-        Refused: 501 when cancelled or malformed, 535 for a control character.
+        SMTPError: 501 when cancelled or malformed, 535 for a control character.
     """
     username = decoded(initial or ask(USERNAME))
     return credentials(username, decoded(ask(PASSWORD)))
@@ -57,10 +57,10 @@ MECHANISMS: dict[str, Callable[[str, Ask], Credentials]] = {"PLAIN": plain, "LOG
 def decoded(response: str) -> str:
     """The text of a client's response. `=` is an empty one, `*` cancels (RFC 4954 §4)."""
     if response == "*":
-        raise Refused(replies.AUTH_CANCELLED)
+        raise SMTPError(replies.AUTH_CANCELLED)
     if response == "=":
         return ""
     try:
         return base64.b64decode(response, validate=True).decode()
     except ValueError:  # no ASCII, no base64, or no UTF-8 in it
-        raise Refused(replies.AUTH_MALFORMED) from None
+        raise SMTPError(replies.AUTH_MALFORMED) from None

@@ -12,12 +12,12 @@ from typing import Protocol
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials, Envelope, Peer, Receipt, Submission
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.net.tls import Certificate
 from smtpgw.smtp import commands, sasl
-from smtpgw.smtp.admission import Hold, Room
-from smtpgw.smtp.connection import ConnectionLost, Wire
-from smtpgw.smtp.session_log import Diary
+from smtpgw.smtp.admission import ByteBudget, Reservation
+from smtpgw.smtp.connection import Connection, ConnectionLost
+from smtpgw.smtp.session_log import REASONS, SessionLog
 from smtpgw.telemetry import internal_errors, metrics
 
 # Replies that are the client's mistakes; too many since its last message end the session. What Cakemail refuses, or
@@ -25,24 +25,30 @@ from smtpgw.telemetry import internal_errors, metrics
 MISTAKES = frozenset({500, 501, 502, 503, 504, 530, 553, 555})
 
 
-class Gateway(Protocol):
+class GatewayProtocol(Protocol):
     """All that a session knows of what is behind it."""
 
     def login(self, credentials: Credentials) -> Account:
-        """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
+        """Who these credentials are. Raises SMTPError: 535, or 454 where that cannot be known now."""
 
     def ready(self) -> None:
-        """Let a message begin. Raises Refused, where none can be submitted now."""
+        """Let a message begin. Raises SMTPError, where none can be submitted now."""
 
     def submit(self, submission: Submission) -> Receipt:
-        """Hand a message on; the receipt for it. Raises Refused."""
+        """Hand a message on; the receipt for it. Raises SMTPError."""
 
 
 class Session:
     """One client's dialogue, from greeting to goodbye."""
 
     def __init__(
-        self, wire: Wire, peer: Peer, gateway: Gateway, settings: Settings, certificate: Certificate, room: Room
+        self,
+        wire: Connection,
+        peer: Peer,
+        gateway: GatewayProtocol,
+        settings: Settings,
+        certificate: Certificate,
+        room: ByteBudget,
     ) -> None:
         self.wire = wire
         self.peer = peer
@@ -51,7 +57,7 @@ class Session:
         self.certificate = certificate
         self.room = room
         self.id = secrets.token_hex(6)
-        self.diary = Diary(self.id, peer)
+        self.diary = SessionLog(self.id, peer)
         self.tls = ""  # the TLS version, "" before TLS
         self.greeted = False
         self.account: Account | None = None
@@ -94,7 +100,7 @@ class Session:
             line = self.wire.read_line(logged_in=bool(self.account), between_messages=self.envelope is None)
             self.confirm()
             return self.answer(line)
-        except Refused as refusal:
+        except SMTPError as refusal:
             return refusal.reply
         except ConnectionLost:
             raise
@@ -111,7 +117,7 @@ class Session:
         method, needs = COMMANDS[word]
         for state, refusal in needs:
             if not getattr(self, state):
-                raise Refused(refusal)
+                raise SMTPError(refusal)
         return method(self, argument)
 
     def say(self, reply: Reply | None) -> None:
@@ -150,28 +156,28 @@ class Session:
 
     def starttls(self, argument: str) -> None:
         if argument:
-            raise Refused(replies.SYNTAX_ERROR.filled(usage="STARTTLS"))
+            raise SMTPError(replies.SYNTAX_ERROR.filled(usage="STARTTLS"))
         if self.tls:
-            raise Refused(replies.TLS_ALREADY)
+            raise SMTPError(replies.TLS_ALREADY)
         if self.wire.has_input:
-            raise Refused(replies.PIPELINED_TLS)
+            raise SMTPError(replies.PIPELINED_TLS)
         self.put(replies.READY_FOR_TLS)
         self.tls = self.wire.start_tls(self.certificate.context)
         self.greeted, self.envelope = False, None  # RFC 3207 §4.2: nothing said in clear counts
 
     def auth(self, argument: str) -> Reply:
         if self.account:  # so there is no AUTH within a transaction either (RFC 4954 §4): MAIL needs a login
-            raise Refused(replies.AUTH_ALREADY)
+            raise SMTPError(replies.AUTH_ALREADY)
         name, _, initial = argument.partition(" ")
         mechanism = sasl.MECHANISMS.get(name.upper())
         if not mechanism:
-            raise Refused(replies.MECHANISM_UNKNOWN)
+            raise SMTPError(replies.MECHANISM_UNKNOWN)
         username = ""
         try:
             credentials = mechanism(initial.strip(), self.ask)
             username = credentials.username
             self.account = self.gateway.login(credentials)
-        except Refused as refusal:
+        except SMTPError as refusal:
             self.auth_failures += refusal.reply.code == 535
             self.diary.login(name.upper(), username, refusal.reply, None)
             raise
@@ -184,11 +190,11 @@ class Session:
         try:
             return self.wire.read_line(logged_in=False).decode().strip()
         except UnicodeDecodeError:
-            raise Refused(replies.AUTH_MALFORMED) from None
+            raise SMTPError(replies.AUTH_MALFORMED) from None
 
     def mail(self, argument: str) -> Reply:
         if self.envelope:
-            raise Refused(replies.NESTED_MAIL)
+            raise SMTPError(replies.NESTED_MAIL)
         reverse_path, parameters = commands.mail(argument)
         self.declared_bytes = commands.declared_size(parameters, self.settings.max_message_bytes)
         self.gateway.ready()
@@ -202,16 +208,16 @@ class Session:
             return replies.RECIPIENT_OK  # one copy is enough
         if len(self.envelope.recipients) >= self.settings.max_recipients:
             metrics.LIMITS.labels("recipients").inc()
-            raise Refused(replies.TOO_MANY_RECIPIENTS)
+            raise SMTPError(replies.TOO_MANY_RECIPIENTS)
         self.envelope.recipients.append(recipient)
         return replies.RECIPIENT_OK
 
     def data(self, argument: str) -> Reply:
         if argument:
-            raise Refused(replies.SYNTAX_ERROR.filled(usage="DATA"))
+            raise SMTPError(replies.SYNTAX_ERROR.filled(usage="DATA"))
         assert self.envelope
         if not self.envelope.recipients:
-            raise Refused(replies.RECIPIENT_FIRST)
+            raise SMTPError(replies.RECIPIENT_FIRST)
         assert self.account  # COMMANDS says that DATA needs a login
         with self.room.hold(self.declared_bytes, self.peer.address, self.account.id) as hold:
             self.put(replies.SEND_DATA)
@@ -222,7 +228,7 @@ class Session:
             self.confirm()  # of the message before: a group of MAIL, RCPT and DATA may have been sent ahead of its 250
             return self.submit(envelope, raw, hold)
 
-    def submit(self, envelope: Envelope, raw: bytes, hold: Hold) -> Reply:
+    def submit(self, envelope: Envelope, raw: bytes, hold: Reservation) -> Reply:
         """Give the message to the gateway; the reply that accepts it."""
         assert self.account  # COMMANDS says that DATA needs a login
         self.messages += 1
@@ -264,19 +270,6 @@ class Session:
             return replies.NOT_SMTP  # a health check gone astray, or a browser made to send mail (ALPACA)
         return replies.NOT_IMPLEMENTED if word in commands.NOT_OFFERED else replies.UNKNOWN_COMMAND
 
-
-REASONS = {
-    replies.GOODBYE: "quit",
-    replies.SHUTTING_DOWN: "drain",
-    replies.IDLE_TIMEOUT: "idle",
-    replies.SESSION_TIMEOUT: "age",
-    replies.LOGIN_TIMEOUT: "age",
-    replies.TOO_MANY_COMMANDS: "commands",
-    replies.DATA_TIMEOUT: "data_rate",
-    replies.TOO_MANY_ERRORS: "errors",
-    replies.TOO_MANY_AUTH_FAILURES: "auth_failures",
-    replies.NOT_SMTP: "not_smtp",
-}  # and "lost", when the client went without a word
 
 # What a command may need: the session's attribute that says so, and the refusal where it does not.
 TLS = ("tls", replies.TLS_FIRST)

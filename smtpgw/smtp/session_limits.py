@@ -1,6 +1,6 @@
 """What one session may take of time and of the worker: its age, its silence, commands before login, turns of the loop.
 
-The session's connection asks before each command. Whatever is over leaves as `Refused` with a 421.
+The session's connection asks before each command. Whatever is over leaves as `SMTPError` with a 421.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import gevent
 
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics
 
 MAX_SLICE_SECONDS = 5.0  # how often a waiting session looks whether the worker drains
@@ -51,7 +51,7 @@ class SessionLimits:
         """Check the drain and the session's age. A transaction under way has some grace; message data is not asked for.
 
         Raises:
-            Refused: 421, when the session has to end.
+            SMTPError: 421, when the session has to end.
         """
         now = monotonic()
         grace = 0.0 if between_messages else self._grace_seconds
@@ -59,35 +59,35 @@ class SessionLimits:
             if self._stopping_since is None:
                 self._stopping_since = now
             if now - self._stopping_since >= grace:
-                raise Refused(replies.SHUTTING_DOWN)
+                raise SMTPError(replies.SHUTTING_DOWN)
         age = now - self._began
         if not logged_in and age > self._settings.login_timeout_seconds:
             metrics.LIMITS.labels("login").inc()
-            raise Refused(replies.LOGIN_TIMEOUT)
+            raise SMTPError(replies.LOGIN_TIMEOUT)
         if age > self._settings.session_timeout_seconds + grace:
             metrics.LIMITS.labels("session").inc()
-            raise Refused(replies.SESSION_TIMEOUT)
+            raise SMTPError(replies.SESSION_TIMEOUT)
 
     def check_silence(self) -> None:
         """Check the drain after a slice in which the client said nothing, inside a transaction too.
 
         Raises:
-            Refused: 421, when the worker drains.
+            SMTPError: 421, when the worker drains.
         """
         if self._stopping():
-            raise Refused(replies.SHUTTING_DOWN)
+            raise SMTPError(replies.SHUTTING_DOWN)
 
     def count_command(self, *, logged_in: bool) -> None:
         """Count a command that has been read; let other sessions go on after some, whatever this one has sent ahead.
 
         Raises:
-            Refused: 421, after too many commands without login, or when the session has to end.
+            SMTPError: 421, after too many commands without login, or when the session has to end.
         """
         self._commands += 1
         if not logged_in:
             if self._commands > self._settings.max_commands_before_login:
                 metrics.LIMITS.labels("commands").inc()
-                raise Refused(replies.TOO_MANY_COMMANDS)
+                raise SMTPError(replies.TOO_MANY_COMMANDS)
             early = self._began + (self._commands - PROMPT_COMMANDS) / COMMANDS_PER_SECOND - monotonic()
             if self._commands > PROMPT_COMMANDS and early > 0:
                 gevent.sleep(early)

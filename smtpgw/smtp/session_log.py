@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 from cachetools import TTLCache
 
-from smtpgw.core.models import Account, Peer, place_of
-from smtpgw.core.replies import Refused, Reply
-from smtpgw.smtp import commands
+from smtpgw.core import replies
+from smtpgw.core.addresses import mailbox
+from smtpgw.core.models import Account, Peer
+from smtpgw.core.networks import client_key
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.telemetry import logs, metrics
 from smtpgw.telemetry.deferred import TELLING
 
@@ -32,7 +34,7 @@ LIMIT_LINE_SECONDS = 10.0  # a client that runs into a limit again and again has
 told_lately: TTLCache[tuple[str, str], bool] = TTLCache(10_000, LIMIT_LINE_SECONDS)
 
 
-class Diary:
+class SessionLog:
     """Of one session with a client."""
 
     __slots__ = ("account_id", "peer", "session_id")
@@ -97,8 +99,8 @@ class Diary:
 def username_in_log(username: str) -> str:
     """A username as the log has it; "" where it is no mail address and so may be a password, sent in its place."""
     try:
-        commands.mailbox(username)
-    except Refused:
+        mailbox(username)
+    except SMTPError:
         return ""
     return logs.address(username)
 
@@ -119,10 +121,24 @@ def refused(peer: Peer, reply: Reply, **fields: object) -> None:
         metrics.OBJECTIVE.count("failed")
     if reply.name not in LIMITS:
         if reply.name in TOLD_ELSEWHERE:
-            metrics.LIMITS_BY_CLIENT.count(place_of(peer.address))
+            metrics.LIMITS_BY_CLIENT.count(client_key(peer.address))
         return
-    metrics.LIMITS_BY_CLIENT.count(place_of(peer.address))
+    metrics.LIMITS_BY_CLIENT.count(client_key(peer.address))
     key = (peer.address, reply.name)
     if key not in told_lately:
         told_lately[key] = True
         logs.limit(client=peer.address, limit=reply.name, reply=f"{reply.code} {reply.status} {reply.text}", **fields)
+
+
+REASONS = {
+    replies.GOODBYE: "quit",
+    replies.SHUTTING_DOWN: "drain",
+    replies.IDLE_TIMEOUT: "idle",
+    replies.SESSION_TIMEOUT: "age",
+    replies.LOGIN_TIMEOUT: "age",
+    replies.TOO_MANY_COMMANDS: "commands",
+    replies.DATA_TIMEOUT: "data_rate",
+    replies.TOO_MANY_ERRORS: "errors",
+    replies.TOO_MANY_AUTH_FAILURES: "auth_failures",
+    replies.NOT_SMTP: "not_smtp",
+}  # and "lost", when the client went without a word

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smtpgw.cakemail.client import ApiError
+from smtpgw.core.addresses import mailbox
 from smtpgw.core.models import Submission
-from smtpgw.core.replies import Refused
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message.parser import Header, Message
-from smtpgw.smtp import commands
 from smtpgw.submission import translation
 from smtpgw.submission.delivery import Delivery, reply_to
-from smtpgw.submission.ledger import Identity, Outcome
+from smtpgw.submission.ledger import MessageKey
 from smtpgw.submission.logins import Directory
 from smtpgw.submission.translation import is_automatic
 from smtpgw.telemetry import internal_errors, logs, metrics
@@ -60,12 +61,12 @@ class Sent:
     sender_id: str
     list_id: int | None
     account_id: int | None  # a sub-account that was acted for
-    identity: Identity
+    identity: MessageKey
     deadline: float  # the monotonic time by which its client is answered
     notes: list[str] = field(default_factory=list)  # for the message's line in the log
 
 
-class Notices:
+class Bounces:
     """Sends notices through the delivery that messages take.
 
     `domains`: also to any address in the domain of a confirmed sender, and not to the senders' own addresses alone.
@@ -79,7 +80,7 @@ class Notices:
         """Send the notice, if these outcomes want one, in the name of the message's own sender; what became of it.
 
         Raises:
-            Refused: 451 when it cannot be sent now; the client then comes again, and nothing is doubled.
+            SMTPError: 451 when it cannot be sent now; the client then comes again, and nothing is doubled.
         """
         refused = [o for o in outcomes if not o.is_accepted]
         if not refused or len(refused) == len(outcomes):
@@ -90,7 +91,7 @@ class Notices:
             internal_errors.told(id=sent.submission.id, what="no notice, or none that could be told of")
             return None
         if outcome and outcome.is_deferred:
-            raise Refused(outcome.reply)
+            raise SMTPError(outcome.reply)
         return outcome
 
     def _send(self, sent: Sent, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Outcome | None:
@@ -99,8 +100,8 @@ class Notices:
             metrics.NOTICES.count("none")
             return None
         try:
-            commands.mailbox(reverse_path)
-        except Refused:
+            mailbox(reverse_path)
+        except SMTPError:
             metrics.NOTICES.count("no_address")
             logs.error(id=sent.submission.id, what="no notice: the reverse-path is no mailbox")
             return None

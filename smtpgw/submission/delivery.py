@@ -11,7 +11,7 @@ from time import monotonic
 import gevent
 from gevent.pool import Pool
 
-from smtpgw.cakemail.circuit_breaker import Admission, Breaker
+from smtpgw.cakemail.circuit_breaker import Breaker, MessageAdmission
 from smtpgw.cakemail.client import (
     ApiError,
     Busy,
@@ -25,8 +25,9 @@ from smtpgw.cakemail.client import (
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account
-from smtpgw.core.replies import Refused, Reply
-from smtpgw.submission.ledger import Identity, Memory, Outcome
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import Reply, SMTPError
+from smtpgw.submission.ledger import Ledger, MessageKey
 from smtpgw.submission.logins import Accounts
 from smtpgw.submission.translation import EmailRequest
 from smtpgw.telemetry import internal_errors, tracing
@@ -34,7 +35,7 @@ from smtpgw.telemetry import internal_errors, tracing
 # Of a message to many recipients, so much of its requests at a time, or one: each has the whole message in it.
 MAX_COPIES_BYTES = 32 * 1024 * 1024
 FIRST_PAUSE_SECONDS = 0.25  # before trying again what named no delay; doubled each time
-LEAST_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
+MIN_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
 
 
 class SubmissionUnknown(OutcomeUnknown):
@@ -44,7 +45,7 @@ class SubmissionUnknown(OutcomeUnknown):
 class Delivery:
     """Takes messages to the API."""
 
-    def __init__(self, api: Cakemail, accounts: Accounts, breaker: Breaker, memory: Memory, settings: Settings) -> None:
+    def __init__(self, api: Cakemail, accounts: Accounts, breaker: Breaker, memory: Ledger, settings: Settings) -> None:
         self.api = api
         self.accounts = accounts
         self.breaker = breaker
@@ -56,7 +57,7 @@ class Delivery:
         request: EmailRequest,
         recipients: Sequence[str],
         account: Account,
-        message: Identity,
+        message: MessageKey,
         deadline: float,
     ) -> list[Outcome]:
         """Submit the message to each recipient that it was not accepted for before.
@@ -68,7 +69,7 @@ class Delivery:
             An outcome for each, in their order.
         """
         last_try = min(deadline, monotonic() + self.settings.api_retry_seconds)
-        admission = Admission(self.breaker)
+        admission = MessageAdmission(self.breaker)
 
         def submit(recipient: str) -> Outcome:
             return outcome_of(
@@ -94,7 +95,7 @@ class Delivery:
         request: EmailRequest,
         recipient: str,
         account: Account,
-        admission: Admission,
+        admission: MessageAdmission,
         deadline: float,
         last_try: float,
     ) -> str:
@@ -136,8 +137,8 @@ class Delivery:
     def _time_left(self, deadline: float) -> float:
         """Seconds that a call may take. Nothing new is begun for a message whose time is up."""
         left = deadline - monotonic()
-        if left < LEAST_SECONDS:
-            raise Refused(replies.API_FAILED)
+        if left < MIN_SECONDS:
+            raise SMTPError(replies.API_FAILED)
         return min(left, self.settings.api_timeout_seconds)
 
 
@@ -145,7 +146,7 @@ def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
     """What some work leads to for a recipient, whatever it raises."""
     try:
         return work()
-    except Refused as refusal:
+    except SMTPError as refusal:
         return Outcome(recipient, reply=refusal.reply)
     except ApiError as problem:
         return Outcome(recipient, reply=reply_to(problem), is_unknown=isinstance(problem, SubmissionUnknown))

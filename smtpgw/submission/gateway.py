@@ -8,38 +8,39 @@ from functools import partial
 
 from smtpgw.cakemail.circuit_breaker import Breaker
 from smtpgw.cakemail.client import ApiError, Cakemail, Rejected
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials, Receipt, Submission
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message import parser
 from smtpgw.message.parser import Message
 from smtpgw.submission import ledger, translation
-from smtpgw.submission.bounces import Notices, Sent
+from smtpgw.submission.bounces import Bounces, Sent
 from smtpgw.submission.delivery import Delivery, reply_to
-from smtpgw.submission.ledger import Identity, Memory, Outcome
-from smtpgw.submission.login_throttle import Throttle
+from smtpgw.submission.ledger import Ledger, MessageKey
+from smtpgw.submission.login_throttle import LoginThrottle
 from smtpgw.submission.logins import Accounts
-from smtpgw.submission.message_log import Story
+from smtpgw.submission.message_log import MessageLog
 from smtpgw.submission.offload import Offload
 
 
 class Gateway:
     """The session's `Gateway`, on Cakemail's API."""
 
-    def __init__(self, settings: Settings, mappings: Mappings) -> None:
+    def __init__(self, settings: Settings, mappings: ProviderMap) -> None:
         self.settings = settings
         self.mappings = mappings
         api = Cakemail(settings)
         self.accounts = Accounts(api)
-        self.throttle = Throttle(settings)
+        self.throttle = LoginThrottle(settings)
         self.breaker = Breaker(settings)
-        self.memory = Memory()
+        self.memory = Ledger()
         self.offload = Offload()
         self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
-        self.notices = Notices(self.delivery, domains=settings.notices == "on")
+        self.notices = Bounces(self.delivery, domains=settings.notices == "on")
         self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
@@ -47,7 +48,7 @@ class Gateway:
         self.delivery.api.close()
 
     def login(self, credentials: Credentials) -> Account:
-        """Who these credentials are. Raises Refused: 535, or 454 where that cannot be known now."""
+        """Who these credentials are. Raises SMTPError: 535, or 454 where that cannot be known now."""
         return self.accounts.login(credentials)
 
     def submit(self, submission: Submission) -> Receipt:
@@ -56,24 +57,24 @@ class Gateway:
         Returns the reply that accepts it, to be confirmed once the client has read it.
 
         Raises:
-            Refused: 5xx when it cannot be sent so, 4xx when it may be sent again.
+            SMTPError: 5xx when it cannot be sent so, 4xx when it may be sent again.
         """
-        with Story(submission) as story:
+        with MessageLog(submission) as story:
             receipt = self._submit(submission, story)
             story.reply = receipt.reply
         return receipt
 
     def ready(self) -> None:
-        """Let a message begin. Raises Refused: 451 while Cakemail's API has failed for a while."""
+        """Let a message begin. Raises SMTPError: 451 while Cakemail's API has failed for a while."""
         self.breaker.check()
 
-    def _forget(self, identity: Identity, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
+    def _forget(self, identity: MessageKey, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
         """Forget a message whose acceptance the client knows of: should it come again, it is meant."""
         self.memory.forget(identity, outcomes)
         if notice:
             self.memory.forget(identity.of_notice(), [notice])
 
-    def _submit(self, submission: Submission, story: Story) -> Receipt:
+    def _submit(self, submission: Submission, story: MessageLog) -> Receipt:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
         deadline = story.began + self.settings.submit_timeout_seconds
         work = self.offload.message(len(raw), account.id, deadline)
@@ -101,7 +102,7 @@ class Gateway:
         key = options.idempotency_key
         identity = work(lambda: ledger.identity(scope, mail.message_id, raw, request.template, key))
         if self.is_closing:  # cut after its POST, the message would come again and arrive twice
-            raise Refused(replies.SHUTTING_DOWN)
+            raise SMTPError(replies.SHUTTING_DOWN)
         with story.stage("api"):
             story.outcomes = self.delivery.send(request, envelope.recipients, account, identity, deadline)
             reply = answer(submission.id, story.outcomes)
@@ -124,11 +125,11 @@ class Gateway:
             list_id = options.list_id or self.accounts.default_list(account, sub_account, deadline)
         except Rejected as problem:
             if sub_account is not None:
-                raise Refused(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
-            raise Refused(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
+                raise SMTPError(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
+            raise SMTPError(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
         except ApiError as problem:
             self.breaker.record(problem)
-            raise Refused(reply_to(problem)) from problem
+            raise SMTPError(reply_to(problem)) from problem
         return sender.id, list_id
 
 
@@ -150,7 +151,7 @@ class Doorway:
         return self.gateway.submit(submission)
 
     def login(self, credentials: Credentials) -> Account:
-        """As `Gateway.login`. Raises Refused: 454, too, after too many guesses from this address."""
+        """As `Gateway.login`. Raises SMTPError: 454, too, after too many guesses from this address."""
         return self.gateway.throttle.login(self.address, credentials, self.gateway.login)
 
 
@@ -158,12 +159,12 @@ def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
     """What the client is told, of what became of each recipient. 250 is a promise (architecture of the replies).
 
     Raises:
-        Refused: 451 when something is left to try, 550 when there is nothing.
+        SMTPError: 451 when something is left to try, 550 when there is nothing.
     """
     for outcome in outcomes:
         if outcome.is_deferred:
-            raise Refused(outcome.reply)
+            raise SMTPError(outcome.reply)
     accepted = [o for o in outcomes if o.is_accepted]
     if not accepted:
-        raise Refused(outcomes[0].reply)
+        raise SMTPError(outcomes[0].reply)
     return replies.QUEUED.filled(id=(len(outcomes) == 1 and accepted[0].uuid) or submission_id)

@@ -24,48 +24,31 @@ from cachetools import TLRUCache
 from gevent.event import AsyncResult
 
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics
 
 KEPT_SECONDS = UNKNOWN_SECONDS = 3600.0
 # Clients come again at intervals of up to an hour or so; the next retry after an unknown outcome's hour falls into it.
 RETRIED_SECONDS = 2 * UNKNOWN_SECONDS
-MOST_RECIPIENTS = 200_000  # over all messages kept, some 600 octets each
+MAX_RECIPIENTS = 200_000  # over all messages kept, some 600 octets each
 MAX_UNKNOWN = 50_000  # recipients over all messages
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one recipient: Cakemail's uuid, or the reply that says why not."""
-
-    recipient: str
-    uuid: str = ""
-    reply: Reply = replies.QUEUED
-    is_unknown: bool = False  # submitted, but whether it was accepted cannot be said
-
-    @property
-    def is_accepted(self) -> bool:
-        return not self.reply.is_error
-
-    @property
-    def is_deferred(self) -> bool:
-        return self.reply.is_temporary
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
+class MessageKey:
     """What makes two submissions the same message. `content` only where the client's own key does: see `identity`."""
 
     digest: bytes
     content: bytes = b""
     may_double: bool = False  # better two than none: an unknown outcome does not stop the next submission
 
-    def of_notice(self) -> "Identity":
+    def of_notice(self) -> "MessageKey":
         """The identity of the notice about this message."""
-        return Identity(digest_of(b"notice", self.digest), self.content, may_double=True)
+        return MessageKey(digest_of(b"notice", self.digest), self.content, may_double=True)
 
 
-def identity(account: tuple[int, int | None], message_id: str, raw: bytes, content: bytes, key: str = "") -> Identity:
+def identity(account: tuple[int, int | None], message_id: str, raw: bytes, content: bytes, key: str = "") -> MessageKey:
     """The identity of a message of this account (and sub-account).
 
     It is the same message when it has the same Message-ID and becomes the same email: a client that writes it anew
@@ -75,10 +58,10 @@ def identity(account: tuple[int, int | None], message_id: str, raw: bytes, conte
     """
     scope = repr(account).encode()
     if key:
-        return Identity(digest_of(b"key", scope, key.encode()), digest_of(content))
+        return MessageKey(digest_of(b"key", scope, key.encode()), digest_of(content))
     if message_id:
-        return Identity(digest_of(b"id", scope, message_id.encode("utf-8", "replace"), content))
-    return Identity(digest_of(b"raw", scope, raw))
+        return MessageKey(digest_of(b"id", scope, message_id.encode("utf-8", "replace"), content))
+    return MessageKey(digest_of(b"raw", scope, raw))
 
 
 def digest_of(*parts: bytes) -> bytes:
@@ -112,22 +95,22 @@ class Bounded(TLRUCache[Place, Kept]):
         return super().popitem()
 
 
-class Memory:
+class Ledger:
     """The recipients of messages under way, and those whose client may come again."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.running: dict[Place, tuple[bytes, AsyncResult[Outcome]]] = {}
-        self.kept = Bounded(MOST_RECIPIENTS, clock)
+        self.kept = Bounded(MAX_RECIPIENTS, clock)
         # Apart, so that an API that answers nobody does not push out what it has accepted before.
         self.unknown = Bounded(MAX_UNKNOWN, clock)
 
-    def once(self, message: Identity, recipient: str, submit: Callable[[], Outcome], deadline: float) -> Outcome:
+    def once(self, message: MessageKey, recipient: str, submit: Callable[[], Outcome], deadline: float) -> Outcome:
         """Submit a message to one recipient, unless that is done or under way: then the outcome of that.
 
         Kept as soon as it is accepted, whatever happens to the message's other recipients and to who has sent it.
 
         Raises:
-            Refused: 451 when what is under way has no outcome by the deadline, a monotonic time; 550 when its key was
+            SMTPError: 451 when what is under way has no outcome by the deadline, a monotonic time; 550 when its key was
                 used for another content.
         """
         place = message.digest, recipient
@@ -151,13 +134,13 @@ class Memory:
             del self.running[place]
             result.set(outcome)
 
-    def _keep(self, place: Place, message: Identity, outcome: Outcome) -> None:
+    def _keep(self, place: Place, message: MessageKey, outcome: Outcome) -> None:
         if outcome.is_accepted:
             self.kept[place] = Kept(message.content, outcome, KEPT_SECONDS)
         elif outcome.is_unknown and not message.may_double:
             self.unknown[place] = Kept(message.content, outcome, UNKNOWN_SECONDS)
 
-    def _known(self, place: Place, message: Identity) -> Outcome | None:
+    def _known(self, place: Place, message: MessageKey) -> Outcome | None:
         """What became of a recipient when the message came before; None where it is to be submitted."""
         kept = self.kept.get(place) or self.unknown.get(place)
         if not kept:
@@ -165,13 +148,13 @@ class Memory:
         refuse_other(kept.content, message)
         return replace(kept.outcome, reply=replies.STILL_UNKNOWN) if kept.outcome.is_unknown else kept.outcome
 
-    def await_retry(self, message: Identity, outcomes: Iterable[Outcome]) -> None:
+    def await_retry(self, message: MessageKey, outcomes: Iterable[Outcome]) -> None:
         """Keep what was accepted of a message that is answered 451 until its client has come again."""
         for outcome in outcomes:
             if outcome.is_accepted:
                 self.kept[message.digest, outcome.recipient] = Kept(message.content, outcome, RETRIED_SECONDS)
 
-    def forget(self, message: Identity, outcomes: Iterable[Outcome]) -> None:
+    def forget(self, message: MessageKey, outcomes: Iterable[Outcome]) -> None:
         """Forget what the client knows of; should the message come again, it is meant.
 
         Only these outcomes are: the same message may have been sent again meanwhile, and that one's not be known.
@@ -185,14 +168,14 @@ class Memory:
                 del self.kept[place]
 
 
-def refuse_other(content: bytes, message: Identity) -> None:
+def refuse_other(content: bytes, message: MessageKey) -> None:
     if content != message.content:
-        raise Refused(replies.KEY_REUSED)
+        raise SMTPError(replies.KEY_REUSED)
 
 
 def waited_for(running: "AsyncResult[Outcome]", deadline: float) -> Outcome:
     outcome: Outcome | None = running.wait(max(0.0, deadline - monotonic()))
     if outcome is None:
         metrics.LIMITS.labels("same_message").inc()
-        raise Refused(replies.API_BUSY)
+        raise SMTPError(replies.API_BUSY)
     return outcome

@@ -35,11 +35,11 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from smtpgw.config.parsers import is_in
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
-from smtpgw.core.models import Account, Credentials, place_of
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.models import Account, Credentials
+from smtpgw.core.networks import client_key, is_in
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.telemetry import logs, metrics
 
 FIRST_DELAY_SECONDS = 0.1  # after an address's first guess; doubled with each, up to a setting
@@ -49,7 +49,7 @@ RECHECK_SECONDS = 30.0  # a wrong password may have become right; the API is ask
 # guessed at.
 ADMITTED_SECONDS = 3
 ADMITTED_NAME_SECONDS = 30
-MOST_REMEMBERED = 20_000  # credentials accepted, and as many refused, a process
+MAX_REMEMBERED = 20_000  # credentials accepted, and as many refused, a process
 STORAGE_TIMEOUT_SECONDS = 1.0
 STORAGE_AWAY_SECONDS = 30.0  # a shared storage that failed is left alone for so long
 # What is counted in the storage.
@@ -58,8 +58,8 @@ ADDRESS, ACCOUNT, KNOWN, NAME, TURN, NAME_TURN = "address", "account", "known", 
 T = TypeVar("T")
 
 
-class Counts:
-    """Counts in windows of time, kept in a storage that all pods share; while that fails, in this process."""
+class FailureCounts:
+    """FailureCounts in windows of time, kept in a storage that all pods share; while that fails, in this process."""
 
     def __init__(self, storage_url: str, clock: Callable[[], float] = monotonic) -> None:
         self.own = FixedWindowRateLimiter(MemoryStorage())
@@ -90,7 +90,7 @@ def shared_limiter(storage_url: str) -> FixedWindowRateLimiter:
     return FixedWindowRateLimiter(storage)
 
 
-class Throttle:
+class LoginThrottle:
     """The failed logins of a worker, or of all of them."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Throttle:
         self.settings = settings
         self.clock = clock
         self.sleep = sleep
-        self.counts = Counts(settings.throttle_storage, clock)
+        self.counts = FailureCounts(settings.throttle_storage, clock)
         self.guesses = RateLimitItemPerSecond(settings.throttle_failures, settings.throttle_seconds)
         # At one account, and more than one address can make: so it is guessed at from elsewhere, too.
         self.siege = RateLimitItemPerSecond(2 * settings.throttle_failures, settings.throttle_seconds)
@@ -111,9 +111,9 @@ class Throttle:
         self.turn = RateLimitItemPerSecond(1, ADMITTED_SECONDS)
         self.name_turn = RateLimitItemPerSecond(1, ADMITTED_NAME_SECONDS)
         self.key = secrets.token_bytes(32)
-        self.accepted: TTLCache[bytes, bool] = TTLCache(MOST_REMEMBERED, ACCEPTED_SECONDS, clock)
+        self.accepted: TTLCache[bytes, bool] = TTLCache(MAX_REMEMBERED, ACCEPTED_SECONDS, clock)
         self.refused: TTLCache[tuple[str, bytes], tuple[Reply, float]] = TTLCache(
-            MOST_REMEMBERED, settings.throttle_seconds, clock
+            MAX_REMEMBERED, settings.throttle_seconds, clock
         )
         # Of the addresses, and their user names, that wait now: an entry goes when nobody uses it any more.
         self.turns: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()
@@ -123,14 +123,14 @@ class Throttle:
         """Log in by `login`; a failure takes its time, and so does any login where there were too many guesses.
 
         Raises:
-            Refused: 454 where the turn of this login has not come, or what `login` raises.
+            SMTPError: 454 where the turn of this login has not come, or what `login` raises.
         """
         if is_in(address, self.settings.trusted_cidrs):
             return login(credentials)
-        place, began = place_of(address), self.clock()
+        place, began = client_key(address), self.clock()
         try:
             return self._login(place, address, credentials, login)
-        except Refused:
+        except SMTPError:
             self.sleep(max(0.0, self._delay_seconds(place) - (self.clock() - began)))
             raise
 
@@ -160,7 +160,7 @@ class Throttle:
     ) -> Account:
         try:
             return login(credentials)
-        except Refused as refusal:
+        except SMTPError as refusal:
             if refusal.reply.code == 535:
                 self.accepted.pop(digest, None)
                 self._failed(place, digest, credentials, refusal.reply)
@@ -179,12 +179,12 @@ class Throttle:
         """Keep an address from making many guesses at once, none of them counted yet.
 
         Raises:
-            Refused: 454 when the turn does not come in time.
+            SMTPError: 454 when the turn does not come in time.
         """
         turn = self.turns.setdefault(place, BoundedSemaphore(self.settings.throttle_failures))
         if not turn.acquire(timeout=self.settings.api_wait_seconds):
             metrics.LIMITS.labels("auth_turn").inc()
-            raise Refused(replies.LOGIN_UNAVAILABLE)
+            raise SMTPError(replies.LOGIN_UNAVAILABLE)
         try:
             yield
         finally:
@@ -195,7 +195,7 @@ class Throttle:
         """Wait until a login of an address with too many guesses may go on; first those of one user name in turn.
 
         Raises:
-            Refused: 454 when that takes too long.
+            SMTPError: 454 when that takes too long.
         """
         deadline = self.clock() + self.settings.throttle_delay_seconds
         name = name_of(credentials)
@@ -233,19 +233,19 @@ class Throttle:
             self.sleep(wait)
             left -= wait
 
-    def _too_many(self, address: str, stats: WindowStats | None) -> Refused:
+    def _too_many(self, address: str, stats: WindowStats | None) -> SMTPError:
         """The refusal of a login whose turn has not come; `stats` know when it would."""
         metrics.LIMITS.labels("auth_address").inc()
         seconds = max(1, math.ceil(stats.reset_time - time())) if stats else ADMITTED_SECONDS
         reply = replies.LOGIN_THROTTLED.filled(seconds=seconds)
         logs.limit(client=address, reply=reply.text)
-        return Refused(reply)
+        return SMTPError(reply)
 
     def _answer_from_memory(self, place: str, digest: bytes) -> None:
         reply, checked_at = self.refused.get((place, digest), (None, 0.0))
         if reply and self.clock() - checked_at < RECHECK_SECONDS:
             metrics.CACHE.count("refused_login", "hit")
-            raise Refused(reply)
+            raise SMTPError(reply)
 
     def _slow_if_attacked(self, place: str, address: str, credentials: Credentials) -> None:
         name = name_of(credentials)

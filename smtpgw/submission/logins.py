@@ -29,14 +29,14 @@ from smtpgw.cakemail.client import (
 )
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics, tracing
 
 TOKEN_USERNAMES = frozenset({"apikey", "token"})  # `apikey` is what an app that comes from SendGrid has configured
 # RFC 6750 §2.1. What is not of this form is no token, and would end the header that it travels in.
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-MOST_LOGINS = 20_000  # cached a process
-MOST_SENDERS = 200_000  # over all accounts cached, some 300 octets each
+MAX_LOGINS = 20_000  # cached a process
+MAX_SENDERS = 200_000  # over all accounts cached, some 300 octets each
 ACCESS_TOKEN_SECONDS = 600.0  # a bare access token is checked again after this
 PASSWORD_SECONDS = 3600.0  # so is a password, at the next AUTH: refreshing a token does not tell that it has changed
 EARLY_SECONDS = 60.0  # a token is refreshed this long before it expires, or at 9/10 of a shorter life
@@ -109,10 +109,10 @@ class Accounts:
         self.api = api
         self.clock = clock
         self.key = secrets.token_bytes(32)
-        self.logins: LRUCache[bytes, Login] = LRUCache(MOST_LOGINS)
-        self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MOST_SENDERS, Directory.size)
+        self.logins: LRUCache[bytes, Login] = LRUCache(MAX_LOGINS)
+        self.directories: LRUCache[tuple[int, int | None], Directory] = LRUCache(MAX_SENDERS, Directory.size)
         # The time at which the calls that unknown senders have caused are paid for, one each so many seconds.
-        self.misses_paid_at: LRUCache[tuple[int, int | None], float] = LRUCache(MOST_LOGINS)
+        self.misses_paid_at: LRUCache[tuple[int, int | None], float] = LRUCache(MAX_LOGINS)
         self.flight = SingleFlight()
 
     # --- Logins and tokens
@@ -121,7 +121,7 @@ class Accounts:
         """Who these credentials are.
 
         Raises:
-            Refused: 535 when they are wrong, 454 when Cakemail cannot say now.
+            SMTPError: 535 when they are wrong, 454 when Cakemail cannot say now.
         """
         digest = credentials.digest(self.key)
         held = self.logins.get(digest)
@@ -130,11 +130,11 @@ class Accounts:
         try:
             return Account(self._valid_login(digest, credentials, None).account_id, credentials)
         except ChallengeRequired:
-            raise Refused(replies.CHALLENGE_REQUIRED) from None
+            raise SMTPError(replies.CHALLENGE_REQUIRED) from None
         except (NotAuthorized, Rejected):
-            raise Refused(replies.BAD_CREDENTIALS) from None
+            raise SMTPError(replies.BAD_CREDENTIALS) from None
         except ApiError as problem:
-            raise Refused(replies.LOGIN_UNAVAILABLE) from problem
+            raise SMTPError(replies.LOGIN_UNAVAILABLE) from problem
 
     def token(self, account: Account, deadline: float | None = None, stale: str = "") -> str:
         """An access token of the account; another one than `stale`, which the API has just refused.
@@ -208,7 +208,7 @@ class Accounts:
         `account_id` is a sub-account to look in, None the account's own; `deadline` a monotonic time.
 
         Raises:
-            Refused: 550 where there is none.
+            SMTPError: 550 where there is none.
             ApiError
         """
 
@@ -224,8 +224,8 @@ class Accounts:
         if found:
             return found
         if sender_id is not None:
-            raise Refused(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
-        raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
+            raise SMTPError(replies.SENDER_ID_UNKNOWN.filled(id=sender_id))
+        raise SMTPError(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
 
     def bounce_sender(
         self, account: Account, account_id: int | None, address: str, deadline: float | None = None
@@ -233,13 +233,13 @@ class Accounts:
         """Return the confirmed sender that a bounce from this address is sent by: itself, else the account's first.
 
         Raises:
-            Refused: 550 where the account has none.
+            SMTPError: 550 where the account has none.
             ApiError
         """
         directory = self.directory(account, account_id, deadline)
         found = directory.by_address.get(address.lower()) or next(iter(directory.by_id.values()), None)
         if not found:
-            raise Refused(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
+            raise SMTPError(replies.SENDER_NOT_CONFIRMED.filled(address=address or "<>"))
         return found
 
     def directory(self, account: Account, account_id: int | None, deadline: float | None = None) -> Directory:

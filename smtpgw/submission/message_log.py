@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from smtpgw.core.models import Submission
-from smtpgw.core.replies import INTERNAL_ERROR, Refused, Reply
-from smtpgw.dialects.interpreter import Finding, HeaderRefused, Options, Verdict
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import INTERNAL_ERROR, Reply, SMTPError
+from smtpgw.dialects.interpreter import Finding, HeaderError, Options, Verdict
 from smtpgw.message.fields import SECTION_BYTES
 from smtpgw.message.parser import Message
-from smtpgw.submission.ledger import Outcome
 from smtpgw.submission.translation import EmailRequest
 from smtpgw.telemetry import internal_errors, logs, metrics, tracing
 from smtpgw.telemetry.deferred import TELLING
@@ -29,7 +29,7 @@ MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", r
 MAX_RESULTS_IN_ORDER = 50  # a line has room for so many; see log_bounds
 
 
-class Story:
+class MessageLog:
     """Gathered while a message makes its way, which is the block that it is the context of; told once, after its end.
 
     What Cakemail has accepted is accepted, whether it can be told of or not: from then on nothing here raises.
@@ -56,7 +56,7 @@ class Story:
         self.span: Span | None = None
         self.timer = Stage(self.seconds)
 
-    def __enter__(self) -> "Story":
+    def __enter__(self) -> "MessageLog":
         span = self.trace.__enter__()
         if span and span.is_recording():  # most messages are not sampled
             self.span = span
@@ -85,10 +85,10 @@ class Story:
             self.trace.__exit__(None, None, None)
 
     def _fail(self, problem: BaseException) -> None:
-        if isinstance(problem, HeaderRefused):
+        if isinstance(problem, HeaderError):
             self._count([problem.finding])
             self.fields["refused"] = found(problem.finding)
-        if isinstance(problem, Refused):
+        if isinstance(problem, SMTPError):
             self.reply = problem.reply
         else:
             self.fields["trace"] = "".join(traceback.format_exception(problem))

@@ -16,7 +16,7 @@ from gevent.threadpool import ThreadPool
 from gevent.util import wrap_errors
 
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics
 
 LARGE_BYTES = 256 * 1024
@@ -46,7 +46,7 @@ class Lane:
         """Do some work in a thread. What it raises is raised here, and nowhere else: gevent would log it as uncaught.
 
         Raises:
-            Refused: 452 when too many wait already, or no thread was free in time.
+            SMTPError: 452 when too many wait already, or no thread was free in time.
         """
         self._enter(account, seconds)
         try:
@@ -80,7 +80,7 @@ class Lane:
             refuse()
 
     def _check_queue(self, account: object) -> None:
-        """Raises Refused: where the queue is full, or half of it is this account's."""
+        """Raises SMTPError: where the queue is full, or half of it is this account's."""
         begun = len(self.waiting.get(BEGUN, ()))
         others = sum(map(len, self.waiting.values())) - begun
         if others >= self.max_waiting or len(self.waiting.get(account, ())) >= self.max_waiting // 2:
@@ -130,7 +130,7 @@ class Work:
         self.deadline = deadline
 
     def __call__(self, step: Callable[[], T]) -> T:
-        """Do a step; what it returns. Raises Refused: 452 where there is no thread for it, and what the step raises."""
+        """Do a step and return its result. Raises SMTPError: 452 where no thread is free; and what the step raises."""
         if self.lane is None:
             return step()
         seconds = (self.deadline - monotonic()) * WAIT_SHARE
@@ -139,6 +139,6 @@ class Work:
 
 
 def refuse() -> None:
-    """Raises Refused: 452."""
+    """Raises SMTPError: 452."""
     metrics.LIMITS.labels("large_messages").inc()
-    raise Refused(replies.TOO_MANY_LARGE_MESSAGES)
+    raise SMTPError(replies.TOO_MANY_LARGE_MESSAGES)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import idna
 import orjson
 
-from smtpgw.core.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Refused
+from smtpgw.core.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message import growth
 from smtpgw.message.addresses import NoMailbox, mailboxes
@@ -89,7 +89,7 @@ def translate(
         limit_bytes: of the body of a request.
 
     Raises:
-        Refused: UNSUPPORTED_HEADER for a header that would be wrong when delivered, REQUEST_TOO_BIG.
+        SMTPError: UNSUPPORTED_HEADER for a header that would be wrong when delivered, REQUEST_TOO_BIG.
     """
     notes: list[str] = []
     options = options_of_bounce(message, options) if message.is_bounce else options
@@ -243,13 +243,13 @@ def addresses_in_ascii(header: Header) -> str:
 def mailbox_in_ascii(header: str, name: str, address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not local.isascii():
-        raise Refused(UNSUPPORTED_HEADER.filled(header=header, what=f"the mailbox name of {address}"))
+        raise SMTPError(UNSUPPORTED_HEADER.filled(header=header, what=f"the mailbox name of {address}"))
     if len(domain) > MAX_DOMAIN_CHARACTERS:
-        raise Refused(BAD_HEADER_VALUE.filled(header=header, why=f"{domain[:80]}… is no domain"))
+        raise SMTPError(BAD_HEADER_VALUE.filled(header=header, why=f"{domain[:80]}… is no domain"))
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")
         except idna.IDNAError:
-            raise Refused(BAD_HEADER_VALUE.filled(header=header, why=f"{domain} is no domain")) from None
+            raise SMTPError(BAD_HEADER_VALUE.filled(header=header, why=f"{domain} is no domain")) from None
     address = local + at + domain
     return formataddr((name, address)) if name.isascii() else f"{encoded_words(name)} <{address}>"

@@ -14,7 +14,7 @@ from smtpgw.telemetry import internal_errors
 GATHER_SECONDS = 0.05  # what a process that is killed has not told of
 
 
-class Telling:
+class Deferred:
     """What is to be told, in the order in which it happened."""
 
     def __init__(self) -> None:
@@ -48,4 +48,4 @@ class Telling:
             self.catch_up()
 
 
-TELLING = Telling()  # of this process
+TELLING = Deferred()  # of this process

@@ -12,14 +12,14 @@ from _queue import Empty, SimpleQueue  # gevent patches the module `queue`, and 
 from collections.abc import Callable
 from time import monotonic, sleep
 
-MOST_LINES = 2048  # waiting; a message's line has some 600 octets
-MOST_AT_ONCE = 256  # lines of one write
+MAX_LINES = 2048  # waiting; a message's line has some 600 octets
+MAX_AT_ONCE = 256  # lines of one write
 GATHER_SECONDS = 0.02  # one write, and one turn of the interpreter's lock, for all the lines of that time
-PATIENCE_SECONDS = 1.0
+TIMEOUT_SECONDS = 1.0
 POLL_SECONDS = 0.05
 
 
-class Outlet:
+class LogWriter:
     """A file descriptor that takes lines."""
 
     def __init__(self, descriptor: int, told: Callable[[int], bytes]) -> None:
@@ -36,7 +36,7 @@ class Outlet:
         """Write a line, soon. Never waits once `start` was called."""
         if self._queue is None:
             self._write_at_once(line)
-        elif self._queue.qsize() >= MOST_LINES:
+        elif self._queue.qsize() >= MAX_LINES:
             self.dropped += 1
         else:
             self._accepted += 1
@@ -65,7 +65,7 @@ class Outlet:
     def _write_at_once(self, line: bytes) -> None:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
-        if poll.poll(PATIENCE_SECONDS * 1000):
+        if poll.poll(TIMEOUT_SECONDS * 1000):
             self._say_how_many(sleep)
             self._write(line, sleep)
         else:
@@ -77,7 +77,7 @@ class Outlet:
         while True:
             lines = [self._queue.get()]
             native_sleep(GATHER_SECONDS)
-            while len(lines) < MOST_AT_ONCE:
+            while len(lines) < MAX_AT_ONCE:
                 try:
                     lines.append(self._queue.get_nowait())
                 except Empty:
@@ -85,7 +85,7 @@ class Outlet:
             if not self._write(b"".join(lines), native_sleep):
                 self.dropped += len(lines)
             self._written += len(lines)
-            if self._queue.qsize() < MOST_LINES // 2:
+            if self._queue.qsize() < MAX_LINES // 2:
                 self._say_how_many(native_sleep)
 
     def _say_how_many(self, pause: Callable[[float], None]) -> None:

@@ -23,7 +23,7 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from smtpgw.telemetry import redaction
 from smtpgw.telemetry.log_bounds import MAX_LINE_BYTES, shortened, shortened_text
-from smtpgw.telemetry.log_writer import Outlet
+from smtpgw.telemetry.log_writer import LogWriter
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 MAX_CONSOLE_CHARACTERS = 4000  # of at most four octets
@@ -68,7 +68,7 @@ class Log:
         self.least = logging.WARNING
         self.line: Callable[[Mapping[str, object]], bytes] = console_line
         self.address: Callable[[str], str] = redaction.masked
-        self.outlet = Outlet(2, self.dropped_line)
+        self.outlet = LogWriter(2, self.dropped_line)
 
     def write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         """Write a line, of now; or of the fields' own `time`, when it tells of what was before."""
@@ -129,7 +129,7 @@ def configure(level: str, style: str, addresses: str, hash_key: str = "") -> Non
     LOG.least = LEVELS[level]
     LOG.line = json_line if style == "json" else console_line
     LOG.address = redaction.way(addresses, hash_key)
-    LOG.outlet = Outlet(1, LOG.dropped_line)
+    LOG.outlet = LogWriter(1, LOG.dropped_line)
     logging.config.dictConfig(configuration(level))
     logging.captureWarnings(True)
 

@@ -18,7 +18,7 @@ from smtpgw.core import replies
 from smtpgw.core.replies import Reply
 from smtpgw.telemetry import logs
 from smtpgw.telemetry.buffered import Counter, Histogram
-from smtpgw.telemetry.top_share import Share
+from smtpgw.telemetry.top_share import TopShare
 
 # The objectives are 100 ms on top of the API's own time, and 2 s for the whole: buckets are dense around both.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 25.0)
@@ -65,7 +65,7 @@ SHARED = (
     "limits by client",
 )
 
-MOST_AT_ZERO = 80  # series that begin at 0, so that the first event is an increase; more would fill each scrape
+MAX_AT_ZERO = 80  # series that begin at 0, so that the first event is an increase; more would fill each scrape
 
 
 class Described(NamedTuple):
@@ -87,7 +87,7 @@ def labelled(make: Callable[..., M], name: str, meaning: str, options: dict[str,
     metric = make(name, meaning, list(values), **options)
     labels = {label: frozenset(allowed) for label, allowed in values.items()}
     CATALOG.append(Described(name, make.__name__.lower(), labels, meaning))
-    if values and prod(map(len, labels.values())) <= MOST_AT_ZERO:
+    if values and prod(map(len, labels.values())) <= MAX_AT_ZERO:
         for combination in product(*values.values()):
             metric.labels(*combination)
     return metric
@@ -180,12 +180,12 @@ DIALECTS = counter(
 )
 LARGEST_SHARE = gauge(
     "smtpgw_largest_share_ratio",
-    "Share of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
+    "TopShare of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
     "livemax",
     of=SHARED,
 )
 MESSAGES_BY_ACCOUNT, REFUSED_BY_ACCOUNT, DEFERRED_BY_ACCOUNT, SESSIONS_BY_CLIENT, LIMITS_BY_CLIENT = SHARES = tuple(
-    Share(LARGEST_SHARE.labels(of)) for of in SHARED
+    TopShare(LARGEST_SHARE.labels(of)) for of in SHARED
 )
 
 # --- Cakemail's API

@@ -11,10 +11,10 @@ from prometheus_client import Gauge
 
 WINDOW_SECONDS = 15.0
 LEAST = 10  # in a window; of fewer, one always has a large share
-MOST_KEYS = 10_000  # told apart in a window
+MAX_KEYS = 10_000  # told apart in a window
 
 
-class Share:
+class TopShare:
     """The share of the largest in the last window that is over."""
 
     def __init__(self, gauge: Gauge, clock: Callable[[], float] = monotonic) -> None:
@@ -27,7 +27,7 @@ class Share:
     def count(self, key: Hashable) -> None:
         """Once more for this one."""
         self.total += 1
-        if key in self.times or len(self.times) < MOST_KEYS:
+        if key in self.times or len(self.times) < MAX_KEYS:
             self.times[key] = self.times.get(key, 0) + 1
 
     def flush(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 # Spans that one export encodes, which holds up the loop: 30 µs each.
-MOST_AT_ONCE = 128
+MAX_AT_ONCE = 128
 FLUSH_MILLISECONDS = 2000
 
 NOTHING: AbstractContextManager[None] = nullcontext()
@@ -65,7 +65,7 @@ def start(settings: Settings, version: str) -> None:
     resource = Resource.create({"service.name": "smtpgw", "service.version": version})
     Tracing.provider = TracerProvider(ParentBasedTraceIdRatio(settings.tracing_ratio), resource)
     exporter = OTLPSpanExporter(f"{settings.tracing_url}/v1/traces")
-    Tracing.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=MOST_AT_ONCE))
+    Tracing.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=MAX_AT_ONCE))
     Tracing.tracer = Tracing.provider.get_tracer("smtpgw", version)
 
 

@@ -23,7 +23,7 @@ import gevent  # noqa: E402
 from tests.bench.messages import KINDS, tags  # noqa: E402
 from tests.support.gateway import PASSWORD, SENDER, USERNAME, trusting  # noqa: E402
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 LAST_LINE = re.compile(rb"(?:^|\n)([0-9]{3}) [^\n]*\n\Z")
 LOGIN = b"AUTH PLAIN " + base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode()) + b"\r\n"
 
@@ -47,7 +47,7 @@ class Client:
     """A connection, encrypted and logged in."""
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        self.sock: socket.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        self.sock: socket.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.expect(220)
         self.say(b"EHLO bench\r\n", 250)

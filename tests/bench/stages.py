@@ -27,7 +27,7 @@ DEADLINE_SECONDS = 20.0
 CALL_SECONDS = 20.0
 CALLS_AT_A_TIME = 10
 OCTETS = 4_000_000  # of messages that a stage has before it, or MOST of them
-MOST = 200
+MAX = 200
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Stages:
         self.gateway.close()
 
     def prepared(self, kind: Kind) -> Iterator[Prepared]:
-        for tag in tags("stages", max(1, min(MOST, OCTETS // len(kind.template)))):
+        for tag in tags("stages", max(1, min(MAX, OCTETS // len(kind.template)))):
             raw, recipients = kind.raw(tag), kind.addresses(tag)
             mail = parser.parse(raw, "embed")
             options = interpreter.read(mail, recipients, self.mapping)

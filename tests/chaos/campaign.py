@@ -18,7 +18,7 @@ import gevent
 from tests.support.gateway import PASSWORD, SENDER, USERNAME
 from tests.support.sandbox import Sandbox
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 0.05  # before connecting again
 DOMAIN = "chaos.example"
 UNKNOWN = 0  # for a code: the connection was lost before the reply to the data
@@ -95,7 +95,7 @@ class Campaign:
     def connect(self) -> smtplib.SMTP:
         connection = None
         try:
-            connection = smtplib.SMTP("localhost", self.port, timeout=PATIENCE_SECONDS)
+            connection = smtplib.SMTP("localhost", self.port, timeout=TIMEOUT_SECONDS)
             connection.starttls(context=self.trusted)
             connection.login(USERNAME, PASSWORD)
         except (OSError, smtplib.SMTPException) as problem:

@@ -28,7 +28,7 @@ WARM_UP = 0.25  # of the time
 CONNECTIONS = 50
 MESSAGES_A_CONNECTION = 20  # so that connections come and go, too
 QUIET_SECONDS = 3  # for what ends a little later than its client
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 class WatchedGateway(Gateway):
@@ -48,14 +48,14 @@ class Held:
 
     @classmethod
     def by(cls, gateway: Gateway, folder: Path) -> "Held":
-        deadline = monotonic() + PATIENCE_SECONDS
+        deadline = monotonic() + TIMEOUT_SECONDS
         while metric(gateway, "smtpgw_sessions_active"):
             assert monotonic() < deadline, "sessions that nobody is at"
             sleep(0.1)
         sleep(QUIET_SECONDS)
         (folder / "question").touch()
         while (folder / "question").exists():
-            assert monotonic() < deadline + PATIENCE_SECONDS, "no answer"
+            assert monotonic() < deadline + TIMEOUT_SECONDS, "no answer"
             sleep(0.1)
         (pid,) = workers(gateway)
         to_api = connections(pid, gateway.variables["CAKEMAIL_API_URL"])

@@ -28,5 +28,5 @@ class Watched(GatewayWorker):
 
 
 if __name__ == "__main__":
-    master.GatewayWorker = Watched  # type: ignore[misc]
+    master.WORKER_CLASS = Watched
     sys.exit(serve.main(sys.argv[1:]))

@@ -27,7 +27,7 @@ from tests.support.sandbox import Sandbox  # noqa: E402
 
 PODS = 3
 RATE, CONNECTIONS = 20, 24  # a second, for as long as the rollout takes: 3 · (start + 15) + 25 + drain
-MOST = 10_000  # messages
+MAX = 10_000  # messages
 
 
 def values() -> list[Manifest]:
@@ -50,7 +50,7 @@ def roll_out(cluster: Cluster, sandbox: Sandbox, found: list[Manifest]) -> dict[
         cluster.start_pod()
     cluster.wait_until_balanced()
     before = helm_test(found, cluster)
-    campaign = Campaign(cluster.smtp, trusting(str(cluster.cert)), MOST, CONNECTIONS, rate=RATE)
+    campaign = Campaign(cluster.smtp, trusting(str(cluster.cert)), MAX, CONNECTIONS, rate=RATE)
     sending = gevent.spawn(campaign.run)
     statuses = cluster.roll_out()
     campaign.is_enough = True

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.sandbox.certificate import write_pair
 from tests.chart import derived
@@ -60,7 +60,7 @@ def test_the_gateway_takes_the_environment_that_is_rendered(path, tmp_path):
     if "SMTPGW_MAPPINGS_FILE" in environ:
         mappings = tmp_path / "mappings.yaml"
         mappings.write_text(of_kind("ConfigMap", found, f"{name_of(found)}-mappings")["data"]["mappings.yaml"])
-        assert Mappings.load(str(mappings)).account(12345).templates["sendgrid"]
+        assert ProviderMap.load(str(mappings)).account(12345).templates["sendgrid"]
         environ["SMTPGW_MAPPINGS_FILE"] = str(mappings)
     secrets = {"SMTPGW_LOG_HASH_KEY": "0123456789abcdef"}  # of secrets.existingSecret
     settings = Settings.from_environ({**environ, **secrets})

@@ -15,9 +15,9 @@ from pathlib import Path  # noqa: E402
 ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "build" / "fuzz"
 SEEDS = {"message": [ROOT / "tests" / "corpus"], "dialogue": [ROOT / "tests" / "dialogues"]}
-MOST_BYTES = 8192
+MAX_BYTES = 8192
 SLOW_SECONDS = 5  # an input that takes longer is a finding, too
-MOST_MIB = 2048
+MAX_MIB = 2048
 
 
 def main(arguments: list[str]) -> int:
@@ -49,9 +49,9 @@ def libfuzzer_arguments(target: str, seconds: int) -> list[str]:
     kept.mkdir(parents=True, exist_ok=True)
     limits = [
         f"-max_total_time={seconds}",
-        f"-max_len={MOST_BYTES}",
+        f"-max_len={MAX_BYTES}",
         f"-timeout={SLOW_SECONDS}",
-        f"-rss_limit_mb={MOST_MIB}",
+        f"-rss_limit_mb={MAX_MIB}",
     ]
     seeds = [str(folder) for folder in SEEDS.get(target, []) if folder.is_dir()]
     return [

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from smtpgw.config.provider_map import Mappings
-from smtpgw.core.replies import Refused
+from smtpgw.config.provider_map import ProviderMap
+from smtpgw.core.addresses import mailbox
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message import parser
 from smtpgw.net import proxy_protocol
@@ -12,7 +13,7 @@ from smtpgw.submission import translation
 from tests.support.recorder import STATES, InProcess
 
 RECIPIENTS = ["ann@customer.example", "bob@customer.example"]
-MAPPINGS = Mappings.EMPTY.account(1)
+MAPPINGS = ProviderMap.EMPTY.account(1)
 NAMES = [
     *sorted(interpreter.ROWS),
     "Subject",
@@ -28,13 +29,13 @@ def command_line(octets: bytes) -> None:
     """A command, and its argument as each command would read it."""
     try:
         _, argument = commands.command(octets)
-    except Refused as refusal:
+    except SMTPError as refusal:
         check(refusal)
         return
-    for read in (commands.mail, commands.rcpt, commands.mailbox):
+    for read in (commands.mail, commands.rcpt, mailbox):
         try:
             read(argument)  # type: ignore[operator]
-        except Refused as refusal:
+        except SMTPError as refusal:
             check(refusal)
 
 
@@ -44,7 +45,7 @@ def credentials(octets: bytes) -> None:
         lines = iter(octets.decode("latin-1").split("\n"))
         try:
             mechanism(next(lines), lambda _, lines=lines: next(lines, "*"))  # type: ignore[misc]
-        except Refused as refusal:
+        except SMTPError as refusal:
             check(refusal)
 
 
@@ -55,7 +56,7 @@ def a_message(octets: bytes) -> None:
             mail = parser.parse(octets, inline_images, null_sender=null_sender)
             options = interpreter.read(mail, RECIPIENTS, MAPPINGS)
             request = translation.translate(mail, options, "sender", 1, "transactional")
-        except Refused as refusal:
+        except SMTPError as refusal:
             check(refusal)
             continue
         assert request.body_for(RECIPIENTS[0]).startswith(b'{"email":"ann@customer.example"')
@@ -91,7 +92,7 @@ def dialogue(octets: bytes) -> None:
     assert heard.startswith(b"220 "), heard
 
 
-def check(refusal: Refused) -> None:
+def check(refusal: SMTPError) -> None:
     """A refusal is for the client to hear: a line of ASCII, or several, with a code that means one."""
     assert 400 <= refusal.reply.code < 600, refusal
     encoded = refusal.reply.encode("0" * 12)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from smtpgw.commands.explanation import BOUNCE_SENDER, explained
-from smtpgw.config.provider_map import Mappings
-from smtpgw.core.replies import Refused
+from smtpgw.config.provider_map import ProviderMap
+from smtpgw.core.replies import SMTPError
 from smtpgw.message.parser import parse
 from smtpgw.sandbox.accounts import DEMO, SECOND_PAGE_SENDER, SUB_ACCOUNT, SUB_ACCOUNT_SENDER
 from tests.support.apart import SETTINGS
@@ -130,13 +130,13 @@ def test_files_in_a_report_are_dropped_and_told() -> None:
 
 def test_a_signed_report_is_refused() -> None:
     raw = report().replace(b"multipart/report", b"multipart/signed")
-    with pytest.raises(Refused, match="signed"):
+    with pytest.raises(SMTPError, match="signed"):
         parse(raw, "embed", null_sender=True)
 
 
 @pytest.mark.parametrize("sender", [None, ""])
 def test_explain_knows_a_bounce(sender: str | None) -> None:
-    told = explained(report(), sender, [TO], Mappings.EMPTY.default, SETTINGS)
+    told = explained(report(), sender, [TO], ProviderMap.EMPTY.default, SETTINGS)
     assert told.reply.code == 250
     assert told.envelope.reverse_path == ""
     assert told.decisions["sender"] == (BOUNCE_SENDER, "a bounce of a mail server")
@@ -144,7 +144,7 @@ def test_explain_knows_a_bounce(sender: str | None) -> None:
 
 
 def test_explain_refuses_a_report_whose_reverse_path_is_not_null() -> None:
-    assert explained(report(SENDER), SENDER, [TO], Mappings.EMPTY.default, SETTINGS).reply.code == 554
+    assert explained(report(SENDER), SENDER, [TO], ProviderMap.EMPTY.default, SETTINGS).reply.code == 554
 
 
 def test_an_account_without_a_confirmed_sender_sends_no_bounce(sandbox: Sandbox, tmp_path: Path) -> None:

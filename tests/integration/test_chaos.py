@@ -15,7 +15,7 @@ from tests.support.line import Line, log_lines, metric
 from tests.support.ports import free_port
 from tests.support.sandbox import Sandbox
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 RESTARTING = "421 4.3.2 localhost is restarting; connect again"
 
 
@@ -79,7 +79,7 @@ def behind_haproxy(own_sandbox: Sandbox, tmp_path: Path) -> Iterator[tuple[int, 
         process = subprocess.Popen([haproxy, "-q", "-db", "-f", str(config)], stdin=subprocess.DEVNULL)
         yield port, gateways
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def test_two_gateways_are_restarted_one_after_the_other_and_no_message_fails(
@@ -104,7 +104,7 @@ def test_two_gateways_are_restarted_one_after_the_other_and_no_message_fails(
 
     rolling = gevent.spawn(roll)
     campaign.run()
-    rolling.get(timeout=PATIENCE_SECONDS)
+    rolling.get(timeout=TIMEOUT_SECONDS)
     assert {heard.code for heard in campaign.heard.values()} == {250}
     assert [str(row) for row in compared(campaign, own_sandbox) if row.wrong] == []
     assert campaign.not_sent, "no client noticed the restarts"
@@ -142,7 +142,7 @@ def test_with_term_a_message_under_way_is_answered_and_nobody_else_is_let_in(own
             assert ready == 503
             wait_until_refused(gateway)
             assert idle.hear().startswith(RESTARTING)
-            sending.get(timeout=PATIENCE_SECONDS)
+            sending.get(timeout=TIMEOUT_SECONDS)
         assert {heard.code for heard in campaign.heard.values()} == {250}
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     assert not any(row.wrong for row in compared(campaign, own_sandbox))

@@ -12,7 +12,7 @@ import pytest
 from smtpgw.core.models import Receipt, Submission
 from smtpgw.smtp.connection import MAX_READ_AHEAD_BYTES
 from tests.support.gateway import SENDER, Gateway
-from tests.support.recorder import PATIENCE_SECONDS, InProcess, Recorder
+from tests.support.recorder import TIMEOUT_SECONDS, InProcess, Recorder
 from tests.support.sandbox import Sandbox
 
 EMAILS = "/v2/emails"
@@ -51,7 +51,7 @@ class Client(InProcess):
         """Hang up, if that has not happened; the gateway once the session is over."""
         self.sock.close()
         with contextlib.suppress(Exception):
-            self.running.get(timeout=PATIENCE_SECONDS)
+            self.running.get(timeout=TIMEOUT_SECONDS)
         return self.gateway
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.recorder import InProcess, settings
 
-PATIENCE_SECONDS = 15
+TIMEOUT_SECONDS = 15
 SHORT = {
     "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "1", "SMTPGW_API_TIMEOUT_SECONDS": "1", "SMTPGW_API_RETRY_SECONDS": "1",
     "SMTPGW_DRAIN_TIMEOUT_SECONDS": "2",
@@ -22,7 +22,7 @@ def test_a_message_that_is_too_big_does_not_go_on_for_ever(why: str) -> None:
     client.sock.sendall(b"DATA\r\n" + 2000 * b"x")
     if why == "drain":
         client.session.wire._limits._stopping = lambda: True
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not client.running.ready() and time.monotonic() < end:
         with contextlib.suppress(OSError):  # it may hang up meanwhile
             client.sock.sendall(100 * b"x")
@@ -30,5 +30,5 @@ def test_a_message_that_is_too_big_does_not_go_on_for_ever(why: str) -> None:
     heard = b"".join(iter(lambda: client.sock.recv(4096), b"")) if client.running.ready() else b""
     assert b"\r\n421 " in heard
     client.sock.close()
-    client.running.get(timeout=PATIENCE_SECONDS)
+    client.running.get(timeout=TIMEOUT_SECONDS)
     assert client.room.held == 0

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from smtpgw.core.replies import Refused
-from smtpgw.smtp.admission import Doorkeeper, Room
+from smtpgw.core.replies import SMTPError
+from smtpgw.smtp.admission import ByteBudget, SessionLimiter
 from tests.support.recorder import InProcess, codes, settings
 
 MESSAGE = b"Subject: s\r\n\r\n"
@@ -66,12 +66,12 @@ def test_the_size_that_a_client_declares_is_checked_before_the_message_is_sent()
 
 def test_the_octets_in_flight_have_a_limit():
     before = hits("bytes_in_flight")
-    room = Room(1000)
+    room = ByteBudget(1000)
     with room.hold(0) as hold:
         assert hold.grow(600)
         with room.hold(400):
             assert hold.grow(400), "a declaration alone takes nothing"
-        with pytest.raises(Refused, match=r"452 4\.3\.1"), room.hold(1):
+        with pytest.raises(SMTPError, match=r"452 4\.3\.1"), room.hold(1):
             pass
         assert not hold.grow(1)
     assert room.held == 0
@@ -84,11 +84,11 @@ def test_the_octets_in_flight_have_a_limit():
 )
 def test_sessions_have_a_limit(limit: str, of_worker: int, of_address: int, reply: str):
     before = hits(limit)
-    door = Doorkeeper(of_worker, of_address, ())
+    door = SessionLimiter(of_worker, of_address, ())
     inside = [door.admit("192.0.2.1") for _ in range(3)]
     for session in inside:
         session.__enter__()
-    with pytest.raises(Refused, match=reply), door.admit("192.0.2.1"):
+    with pytest.raises(SMTPError, match=reply), door.admit("192.0.2.1"):
         pass
     assert hits(limit) == before + 1
     inside.pop().__exit__(None, None, None)

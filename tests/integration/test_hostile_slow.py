@@ -13,7 +13,7 @@ from tests.support.sandbox import Sandbox
 
 SLOW = 500
 IDLE_SECONDS = 8
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 # How long the honest client may take: what it takes alone, on a machine that does other things, too, and never the
 # time that a slow one is given.
 PROMPT_SECONDS = 5.0
@@ -46,7 +46,7 @@ def within_the_handshake(gateway: Gateway) -> socket.socket:
 
 
 def within_data(gateway: Gateway) -> socket.socket:
-    client = smtplib.SMTP_SSL("localhost", gateway.smtps_port, timeout=PATIENCE_SECONDS, context=gateway.trusting())
+    client = smtplib.SMTP_SSL("localhost", gateway.smtps_port, timeout=TIMEOUT_SECONDS, context=gateway.trusting())
     client.login(USERNAME, PASSWORD)
     client.mail(SENDER)
     client.rcpt("r@customer.example")
@@ -76,7 +76,7 @@ def test_an_honest_client_is_served_promptly_and_the_slow_ones_end(besieged: Gat
         assert time.monotonic() - began < PROMPT_SECONDS
         assert [e["subject"] for e in sandbox.emails()] == ["honest"]
         assert besieged.is_ready()
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while metric(besieged, "smtpgw_sessions_active"):
             for sock in slow[1 :: len(WAYS)]:  # an octet now and then gives a command no more time
                 try:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from smtpgw.sandbox.certificate import NAMES
 from tests.support.gateway import SENDER, Gateway
-from tests.support.line import PATIENCE_SECONDS, metric
+from tests.support.line import TIMEOUT_SECONDS, metric
 from tests.support.recorder import settings
 from tests.support.sandbox import Sandbox
 
@@ -115,14 +115,14 @@ if ssl.OPENSSL_VERSION_INFO >= (3, 5):
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_client_has_no_costly_key_exchange_to_choose(group: str, serving: Gateway):
     with s_client(serving, "-tls1_3", "-groups", group) as client:
-        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+        said, _ = client.communicate("QUIT\n", timeout=TIMEOUT_SECONDS)
     assert ("New, TLSv1.3" in said) == GROUPS[group]
     assert ("handshake failure" in said) != GROUPS[group]
 
 
 def test_a_client_that_names_a_costly_group_first_gets_another(serving: Gateway):
     with s_client(serving, "-tls1_3", "-groups", "ffdhe8192:P-256") as client:
-        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+        said, _ = client.communicate("QUIT\n", timeout=TIMEOUT_SECONDS)
     assert re.search("Server Temp Key: ECDH, (P-256|prime256v1)", said)
 
 
@@ -132,7 +132,7 @@ SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY
 @pytest.mark.parametrize("offered", [SUITES[1:] + SUITES[:1], SUITES[1:2], SUITES[2:]], ids=":".join)
 def test_a_client_of_tls_1_3_gets_the_cheapest_suite_it_has(offered: tuple[str, ...], serving: Gateway):
     with s_client(serving, "-tls1_3", "-ciphersuites", ":".join(offered)) as client:
-        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+        said, _ = client.communicate("QUIT\n", timeout=TIMEOUT_SECONDS)
     assert f"Cipher is {min(offered, key=SUITES.index)}" in said
 
 
@@ -143,7 +143,7 @@ def test_an_operators_own_openssl_configuration_stays(sandbox: Sandbox, tmp_path
         Gateway(sandbox.url, tmp_path, OPENSSL_CONF=str(own)) as gateway,
         s_client(gateway, "-tls1_3", "-groups", "X448") as client,
     ):
-        said, _ = client.communicate("QUIT\n", timeout=PATIENCE_SECONDS)
+        said, _ = client.communicate("QUIT\n", timeout=TIMEOUT_SECONDS)
     assert "Server Temp Key: X448" in said
 
 
@@ -169,7 +169,7 @@ def test_a_session_is_resumed(version: ssl.TLSVersion, serving: Gateway):
     context.minimum_version = context.maximum_version = version
 
     def connect(session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
-        plain = socket.create_connection((serving.host, serving.smtps_port), PATIENCE_SECONDS)
+        plain = socket.create_connection((serving.host, serving.smtps_port), TIMEOUT_SECONDS)
         connection = context.wrap_socket(plain, server_hostname="localhost", session=session)
         assert connection.recv(100).startswith(b"220 "), "the ticket of TLS 1.3 comes with the first octets"
         return connection
@@ -191,14 +191,14 @@ def subject(gateway: Gateway) -> bytes:
     untrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     untrusting.check_hostname, untrusting.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((gateway.host, gateway.smtps_port), PATIENCE_SECONDS) as plain,
+        socket.create_connection((gateway.host, gateway.smtps_port), TIMEOUT_SECONDS) as plain,
         untrusting.wrap_socket(plain, server_hostname="localhost") as connection,
     ):
         return connection.getpeercert(binary_form=True) or b""
 
 
 def wait_for(what: str, condition: object) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
         time.sleep(0.05)

@@ -15,7 +15,7 @@ from tests.support.sandbox import Sandbox
 MESSAGE_BYTES, ROOM_BYTES = 2_621_440, 13_421_772
 UPLOADS = 5
 DATA_SECONDS = 4
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def besieged(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def login(gateway: Gateway, source: str, username: str = USERNAME, password: str = PASSWORD) -> smtplib.SMTP:
-    client = smtplib.SMTP("localhost", gateway.port, timeout=PATIENCE_SECONDS, source_address=(source, 0))
+    client = smtplib.SMTP("localhost", gateway.port, timeout=TIMEOUT_SECONDS, source_address=(source, 0))
     client.starttls(context=gateway.trusting())
     client.login(username, password)
     return client
@@ -65,7 +65,7 @@ def test_uploads_that_stop_keep_nobody_else_from_sending(besieged: Gateway, sand
         assert [e["subject"] for e in sandbox.emails()] == ["honest"] * 2
         # Whoever stops is not waited for longer because much was sent before.
         while metric(besieged, "smtpgw_sessions_active"):
-            assert time.monotonic() - stopped_at < PATIENCE_SECONDS, "they still hold the room"
+            assert time.monotonic() - stopped_at < TIMEOUT_SECONDS, "they still hold the room"
             time.sleep(0.2)
         assert metric(besieged, 'smtpgw_limits_hit_total{limit="data_rate"}') == UPLOADS
     finally:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw.core import replies
-from smtpgw.core.replies import LINE_BYTES, Refused, Reply, one_line
+from smtpgw.core.replies import LINE_BYTES, Reply, SMTPError, one_line
 from tests.support.recorder import InProcess, codes
 
 NAMED = {name: reply for name, reply in vars(replies).items() if isinstance(reply, Reply)}
@@ -96,7 +96,7 @@ def test_a_filled_reply_keeps_its_name():
 
 
 def test_refused_says_what_the_reply_says():
-    assert str(Refused(replies.OK)) == "250 2.0.0 Ok"
+    assert str(SMTPError(replies.OK)) == "250 2.0.0 Ok"
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -27,7 +27,7 @@ TYPED_AS_NAME = "Passw0rd-typed-as-name-77aa"
 BODY = "Body-Marker-4711"
 ATTACHED = b"Attachment-Marker-0815"
 SUBMIT = "POST /v2/emails"
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 ISSUED_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")  # as the sandbox makes them
 ECHO = {"detail": [{"loc": ["body", "password"], "msg": "cannot be read", "type": "value_error", "input": WRONG}]}
 
@@ -164,7 +164,7 @@ def test_nothing_secret_is_told_of_the_settings(talkative: Gateway):
     bad = {**talkative.variables, "SMTPGW_THROTTLE_STORAGE": "http://:s3cret-of-redis@127.0.0.1"}
     environ = {"PATH": "/usr/bin:/bin", **bad}
     command = [sys.executable, "-m", "smtpgw", "serve"]
-    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     assert ended.returncode == 2
     assert "SMTPGW_THROTTLE_STORAGE" in ended.stderr
     assert leaks(ended.stdout + ended.stderr) == []
@@ -186,7 +186,7 @@ def test_the_secrets_are_in_no_argument_of_a_process(talkative: Gateway):
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:8025"])
 def test_the_sandbox_listens_on_loopback_only(address: str):
     command = [sys.executable, "-m", "smtpgw", "sandbox", "--bind", address]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     assert ended.returncode == 2
     assert "must be" in ended.stderr
 

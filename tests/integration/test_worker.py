@@ -22,7 +22,7 @@ from smtpgw.config.parsers import SettingsError
 from smtpgw.config.settings import Settings
 from smtpgw.submission.offload import LARGE_BYTES, Offload
 from tests.support.gateway import ROOT, SENDER, Gateway
-from tests.support.line import PATIENCE_SECONDS, metric
+from tests.support.line import TIMEOUT_SECONDS, metric
 from tests.support.ports import free_port
 from tests.support.sandbox import Sandbox
 
@@ -47,7 +47,7 @@ def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[object
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -224,7 +224,8 @@ def test_hup_under_load_loses_and_doubles_nothing(sandbox: Sandbox, tmp_path: Pa
 
 def test_the_master_imports_nothing_that_must_be_patched() -> None:
     script = (
-        "import sys; import smtpgw, smtpgw.config.settings, smtpgw.server.worker, smtpgw.server.master, smtpgw.commands.serve;"
+        "import sys; import smtpgw, smtpgw.config.settings, smtpgw.server.worker, smtpgw.server.master;"
+        "import smtpgw.commands.serve;"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

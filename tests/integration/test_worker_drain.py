@@ -15,7 +15,7 @@ import pytest
 
 from tests.chaos.campaign import Campaign, compared
 from tests.support.gateway import SENDER, Gateway
-from tests.support.line import PATIENCE_SECONDS, Line, log_lines
+from tests.support.line import TIMEOUT_SECONDS, Line, log_lines
 from tests.support.recorder import plain
 from tests.support.sandbox import Sandbox
 
@@ -30,7 +30,7 @@ SHORT_DRAIN = {
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
@@ -93,7 +93,7 @@ def test_every_session_hears_of_it_and_is_closed_cleanly(sandbox: Sandbox, tmp_p
                 heard = client.rest()
                 assert len(heard) == 1, state
                 assert heard[0].startswith(RESTARTING), state
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     (drained,) = log_lines(gateway.log, what="worker drained")
     assert drained["cut"] == 0
     assert drained["seconds"] < 100 / 2
@@ -111,7 +111,7 @@ def test_a_client_that_is_busy_in_a_transaction_hears_of_it_before_it_is_cut(san
             heard = client.ask(b"NOOP")
         assert heard.startswith(RESTARTING)
         assert client.rest() == []
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     assert [line["cut"] for line in log_lines(gateway.log, what="worker drained")] == [0]
 
 
@@ -130,7 +130,7 @@ def test_a_message_that_comes_early_in_a_drain_is_taken_and_one_that_would_be_cu
             late.sock.sendall(MESSAGE.replace(b"Drain", b"Late"))
             (heard,) = late.rest()
             assert heard.startswith(RESTARTING)
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     assert [entry["subject"] for entry in sandbox.ledger()["entries"]] == ["Drain"]
     assert [line["cut"] for line in log_lines(gateway.log, what="worker drained")] == [0]
 
@@ -143,7 +143,7 @@ def test_a_message_that_never_ends_is_cut_when_the_time_is_up(sandbox: Sandbox, 
         client.sock.sendall(MESSAGE[:-3])
         assert client.rest() == []
         assert time.monotonic() - began >= 3
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     assert [line["cut"] for line in log_lines(gateway.log, what="worker drained")] == [1]
     assert sandbox.ledger()["total"] == 0
 
@@ -157,7 +157,7 @@ def test_a_submission_that_takes_all_the_time_it_may_is_still_answered(sandbox: 
         gateway.process.terminate()
         assert client.hear().startswith("451 4.4.2 Cakemail did not answer in time")
         assert client.hear().startswith(RESTARTING)
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
     assert sandbox.ledger()["total"] == 1
 
 
@@ -172,7 +172,7 @@ def test_a_reload_refuses_nobody_and_loses_and_doubles_nothing(sandbox: Sandbox,
             gateway.process.send_signal(signal.SIGHUP)
             wait_for(lambda old=before: not workers(gateway) & old, "the old worker stays")
             wait_for(gateway.is_ready, "the new one is not ready")
-        sending.get(timeout=2 * PATIENCE_SECONDS)
+        sending.get(timeout=2 * TIMEOUT_SECONDS)
     assert {heard.code for heard in campaign.heard.values()} == {250}
     assert [str(row) for row in compared(campaign, sandbox) if row.wrong] == []
     assert [problem for problem in campaign.not_sent if problem.startswith("connecting: Connection")] == []
@@ -215,7 +215,7 @@ def test_a_worker_does_not_outlive_its_master(sandbox: Sandbox, tmp_path: Path):
 def test_whoever_is_in_a_hurry_does_not_wait(number: signal.Signals, sandbox: Sandbox, tmp_path: Path):
     with Gateway(sandbox.url, tmp_path) as gateway, smtplib.SMTP("localhost", gateway.port, timeout=30):
         gateway.process.send_signal(number)
-        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+        assert gateway.process.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_a_clean_end_of_tls_can_be_told_from_one_that_was_cut(sandbox: Sandbox, tmp_path: Path):

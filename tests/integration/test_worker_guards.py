@@ -23,7 +23,7 @@ from smtpgw.server.master import Application
 from smtpgw.server.worker import GatewayWorker
 from tests.chaos.ledger import of_worker, workers
 from tests.support.gateway import ROOT, SENDER, Gateway
-from tests.support.line import PATIENCE_SECONDS, Line, metric
+from tests.support.line import TIMEOUT_SECONDS, Line, metric
 from tests.support.recorder import plain
 from tests.support.sandbox import Sandbox
 
@@ -35,7 +35,7 @@ class ToldGateway(Gateway):
 
 
 def wait_until(condition: object, what: str) -> None:
-    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    deadline = time.monotonic() + 2 * TIMEOUT_SECONDS
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
         time.sleep(0.05)

@@ -16,7 +16,7 @@ PROGRAMS = ROOT / "build/locust/bin"
 pytestmark = pytest.mark.skipif(
     not (PROGRAMS / "locust").exists(), reason="no locust: tests/loadtest/install.sh installs it"
 )
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 # Times are the machine's affair here, and in seconds chance weighs more than in a minute.
 LENIENT = ("--p99-ms", "30000", "--overhead-p95-ms", "30000", "--headroom", "1", "--only-summary", "--headless")
 TARGET = ("--target-per-hour", "54000", "--users", "5", "--spawn-rate", "5")  # 15 a second; 30 are offered
@@ -55,7 +55,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 def locust(folder: Path, *arguments: str) -> Run:
     results = ("--csv", str(folder / "run"), "--csv-full-history", "--html", str(folder / "report.html"))
     with started(*LENIENT, *results, *arguments) as process:
-        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     return Run(process.returncode, output, folder)
 
 
@@ -101,7 +101,7 @@ def test_master_and_workers_count_together(gateway: Gateway, sandbox: Sandbox, t
     try:
         distributed = ("--master", "--master-bind-port", port, "--expect-workers", "2", "--run-time", "4s")
         run = locust(tmp_path, *at(gateway), "--sandbox-url", sandbox.url, *TARGET, *distributed)
-        outputs = [worker.communicate(timeout=PATIENCE_SECONDS)[0] for worker in workers]
+        outputs = [worker.communicate(timeout=TIMEOUT_SECONDS)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -16,7 +16,7 @@ from _connection import Connection, Target, Unexpected
 from _messages import ATTACHMENT_SIZES, CAMPAIGN, TRANSACTIONAL, Kind, Sizes, new_mail
 from _objectives import Measured, Objectives, Overhead, exit_status, table
 from _options import positive, share
-from _overhead import LOOK_SECONDS, GatewayMetrics, SandboxClock, quantile
+from _overhead import POLL_INTERVAL_SECONDS, GatewayMetrics, SandboxClock, quantile
 
 from tests.loadtest import LOADTEST, options
 from tests.support.gateway import PASSWORD, SENDER, USERNAME, Gateway
@@ -177,7 +177,7 @@ def test_the_end_of_a_run_waits_for_the_overhead_of_all_messages() -> None:
     )
     clock.session = SlowSandbox()  # type: ignore[assignment]
     listeners["request"](response_time=7.0, exception=None, context={"recipients": ("a@customers.example",)})
-    gevent.sleep(LOOK_SECONDS + 0.1)  # it asks about that one
+    gevent.sleep(POLL_INTERVAL_SECONDS + 0.1)  # it asks about that one
     listeners["request"](response_time=8.0, exception=None, context={"recipients": ("b@customers.example",)})
     listeners["test_stop"]()
     assert told == [2.0, 3.0]

@@ -38,7 +38,7 @@ class Piece:
 
 
 def ours(raw: bytes) -> Piece:
-    """Raises Refused."""
+    """Raises SMTPError."""
     return of_part(parts.tree(raw))
 
 

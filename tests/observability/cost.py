@@ -36,10 +36,14 @@ def telling() -> float:
 def counting() -> float:
     """CPU seconds of these that the metrics take."""
     from smtpgw.telemetry.buffered import Counter, Histogram
-    from smtpgw.telemetry.top_share import Share
+    from smtpgw.telemetry.top_share import TopShare
 
     tell, calls = teller(), []
-    originals = [(Counter, "count", Counter.count), (Histogram, "add", Histogram.add), (Share, "count", Share.count)]
+    originals = [
+        (Counter, "count", Counter.count),
+        (Histogram, "add", Histogram.add),
+        (TopShare, "count", TopShare.count),
+    ]
 
     def noted(original: Callable[..., None]) -> Callable[..., None]:
         def note(metric: object, *arguments: object) -> None:
@@ -65,17 +69,17 @@ def teller() -> Callable[[], None]:
     """What tells of one message, in a process whose log goes nowhere."""
     from smtpgw.core import replies
     from smtpgw.core.models import Account, Credentials, Envelope, Peer, Submission
+    from smtpgw.core.outcomes import Outcome
     from smtpgw.dialects import interpreter
     from smtpgw.message import parser
-    from smtpgw.smtp.session_log import Diary
-    from smtpgw.submission.ledger import Outcome
-    from smtpgw.submission.message_log import Story
+    from smtpgw.smtp.session_log import SessionLog
+    from smtpgw.submission.message_log import MessageLog
     from smtpgw.telemetry import logs, metrics
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logs.configure("info", "json", "masked")
     logs.start()
-    diary = Diary("4f1c09a2b7de", Peer("192.0.2.1", 1))
+    diary = SessionLog("4f1c09a2b7de", Peer("192.0.2.1", 1))
     account = Account(7, Credentials("a@app.example", "p"))
     submission = Submission("4f1c09a2b7de.1", "4f1c09a2b7de", account, Envelope("a@app.example", ["b@c.example"]), RAW)
     mail, options = parser.parse(RAW, "embed"), interpreter.Options()
@@ -84,7 +88,7 @@ def teller() -> Callable[[], None]:
     def tell() -> None:
         for verb, reply in (("mail", replies.SENDER_OK), ("rcpt", replies.RECIPIENT_OK), ("data", replies.SEND_DATA)):
             diary.reply(verb, reply)
-        with Story(submission) as story:
+        with MessageLog(submission) as story:
             with story.stage("parse"):
                 story.message(mail)
             story.options(options)

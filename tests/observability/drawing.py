@@ -29,7 +29,7 @@ TINTS = ("#ffffff", "#fff3d6", "#ffe3e3", "#e6e3ff", "#dff3ea", "#ffffff")  # of
 COLOURS = {"green": "#73bf69", "red": "#e02f44"}
 ALERT_COLOUR = "#8f3bb8"
 SHORT_WINDOW = "6s"  # a small part of a phase
-MOST_SERIES = 8  # in the legend of a panel
+MAX_SERIES = 8  # in the legend of a panel
 HEADROOM = 1.15
 DOTS_PER_INCH = 80
 
@@ -121,7 +121,7 @@ class Picture:
         self._draw_phases(axis)
         handles, labels = axis.get_legend_handles_labels()
         if labels:
-            handles, labels = handles[:MOST_SERIES], labels[:MOST_SERIES]
+            handles, labels = handles[:MAX_SERIES], labels[:MAX_SERIES]
             axis.legend(
                 handles, labels, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, frameon=False
             )

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from smtpgw.cakemail.client import Sender
 from smtpgw.commands.explanation import BOUNCE_SENDER, UNKNOWN_LIST
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core.models import Account, Credentials, Envelope, Submission
-from smtpgw.core.replies import SENDER_NOT_CONFIRMED, Refused
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import SENDER_NOT_CONFIRMED, SMTPError
 from smtpgw.submission.delivery import Delivery
 from smtpgw.submission.gateway import Gateway
-from smtpgw.submission.ledger import Identity, Outcome
+from smtpgw.submission.ledger import MessageKey
 from smtpgw.submission.logins import Accounts
 from smtpgw.submission.translation import EmailRequest
 
@@ -25,7 +26,7 @@ class AnyAccount(Accounts):
         self, account: Account, account_id: int | None, sender_id: str | None, address: str, deadline: float
     ) -> Sender:
         if not address and not sender_id:
-            raise Refused(SENDER_NOT_CONFIRMED.filled(address="<>"))
+            raise SMTPError(SENDER_NOT_CONFIRMED.filled(address="<>"))
         return Sender(sender_id or f"<id of {address}>", address, True)
 
     def bounce_sender(
@@ -46,7 +47,7 @@ class NotSent(Delivery):
     bodies: list[bytes]
 
     def send(
-        self, request: EmailRequest, recipients: Sequence[str], account: Account, message: Identity, deadline: float
+        self, request: EmailRequest, recipients: Sequence[str], account: Account, message: MessageKey, deadline: float
     ) -> list[Outcome]:
         self.bodies = [request.body_for(recipient) for recipient in recipients]
         return [Outcome(recipient, "<Cakemail's id>") for recipient in recipients]
@@ -55,7 +56,7 @@ class NotSent(Delivery):
 class GatewayApart:
     """A gateway; also a context manager."""
 
-    def __init__(self, mappings: Mappings = Mappings.EMPTY) -> None:
+    def __init__(self, mappings: ProviderMap = ProviderMap.EMPTY) -> None:
         self.gateway = Gateway(SETTINGS, mappings)
         api = self.gateway.delivery.api
         self.gateway.accounts = AnyAccount(api)
@@ -72,7 +73,7 @@ class GatewayApart:
             receipt = self.gateway.submit(submission)
             receipt.confirm()  # so that it takes the next one for another message
             reply = receipt.reply
-        except Refused as refusal:
+        except SMTPError as refusal:
             reply = refusal.reply
         return f"{reply.code} {reply.status} {reply.text}", self.delivery.bodies
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.dialects.interpreter import HeaderRefused, Options, Verdict, read
+from smtpgw.dialects.interpreter import HeaderError, Options, Verdict, read
 from smtpgw.message.parser import Header, Message, parse
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
@@ -42,11 +42,11 @@ def written(*headers: tuple[str, str]) -> Message:
 
 def outcome(
     message: Message, recipients: Sequence[str] = (RECIPIENT,), maps: AccountMap = NO_MAPS
-) -> Options | HeaderRefused:
+) -> Options | HeaderError:
     """What `read` returns or refuses; any other exception is the test's failure."""
     try:
         return read(message, recipients, maps, NOW)
-    except HeaderRefused as refusal:
+    except HeaderError as refusal:
         return refusal
 
 
@@ -95,7 +95,7 @@ class Case:
         assert [(f.dialect, f.header, f.verdict) for f in found.findings] == [(dialect, self.name, self.verdict)]
 
     def check_refusal(self, dialect: str) -> None:
-        with pytest.raises(HeaderRefused) as refusal:
+        with pytest.raises(HeaderError) as refusal:
             options(self.header, recipients=self.recipients, maps=self.maps, **self.body)
         reply = refusal.value.reply
         said = f"{reply.code} {reply.status} {reply.text}"

@@ -26,7 +26,7 @@ from pathlib import Path
 from tests.support.sandbox import Sandbox
 
 FOLDER = Path(__file__).parent.parent / "dialogues"
-PATIENCE_SECONDS = 15
+TIMEOUT_SECONDS = 15
 SESSION_ID = re.compile(r" \[[0-9a-f]{12}\]$")
 LOGIN = """\
 S: 220 localhost ESMTP...
@@ -103,7 +103,7 @@ class Player:
     def __init__(
         self, sock: socket.socket, trusted: ssl.SSLContext, sandbox: Sandbox, *, bytewise: bool = False
     ) -> None:
-        sock.settimeout(PATIENCE_SECONDS)
+        sock.settimeout(TIMEOUT_SECONDS)
         self.sock = sock
         self.trusted = trusted
         self.sandbox = sandbox

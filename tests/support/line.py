@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.gateway import Gateway
 
-PATIENCE_SECONDS = 15
+TIMEOUT_SECONDS = 15
 
 
 class Line:
@@ -16,7 +16,7 @@ class Line:
 
     def __init__(self, gateway: Gateway, first: bytes = b"", *, source: str = "127.0.0.1", port: int = 0) -> None:
         address = (gateway.host, port or gateway.port)
-        self.sock = socket.create_connection(address, PATIENCE_SECONDS, (source, 0))
+        self.sock = socket.create_connection(address, TIMEOUT_SECONDS, (source, 0))
         self.received = b""
         self.sock.sendall(first)
 
@@ -41,7 +41,7 @@ class Line:
         except TimeoutError:
             return True
         finally:
-            self.sock.settimeout(PATIENCE_SECONDS)
+            self.sock.settimeout(TIMEOUT_SECONDS)
 
     def __enter__(self) -> "Line":
         return self
@@ -52,7 +52,7 @@ class Line:
 
 def log_lines(path: Path, **wanted: object) -> list[dict[str, Any]]:
     """The gateway's log lines that have these fields; waits until there is one."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         lines = [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
         found = [line for line in lines if wanted.items() <= line.items()]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.dialects.interpreter import DIALECTS, Dialect, HeaderRefused, Row, Verdict, read
+from smtpgw.dialects.interpreter import DIALECTS, Dialect, HeaderError, Row, Verdict, read
 from tests.support.control_headers import RECIPIENT, mail
 from tests.support.documentation import DOCS, write
 from tests.support.relays import INTRODUCTION, RELAYS, Relay
@@ -111,7 +111,7 @@ def refusal(dialect: Dialect, row: Row) -> str:
     return escaped(clause[1]) if clause else ""
 
 
-def told(dialect: Dialect, row: Row) -> HeaderRefused:
+def told(dialect: Dialect, row: Row) -> HeaderError:
     name, value = row.name, row.example
     if row in dialect.keys:
         name, value = dialect.rows[0].name, row.example
@@ -119,7 +119,7 @@ def told(dialect: Dialect, row: Row) -> HeaderRefused:
             value = json.dumps({key: json.loads(value)})
     try:
         read(mail([(name, value)]), [RECIPIENT], AccountMap(), BEFORE_ALL_TIMES)
-    except HeaderRefused as refused:
+    except HeaderError as refused:
         return refused
     raise AssertionError(f"{row.name}: {row.example} is not refused")
 

@@ -1,4 +1,4 @@
-"""`python -m tests.peak_memory NAME SIZE`: takes a message of `tests.support.growth` to its requests; prints what that took.
+"""`python -m tests.support.peak_memory NAME SIZE`: make the requests of a message of `growth`; print what that took.
 
 Octets of the message; octets that the process held at its most, above what it held before; and what became of it. In a
 process of its own, and with Linux's own high-water mark: that of getrusage begins with the parent's.
@@ -7,8 +7,8 @@ process of its own, and with Linux's own high-water mark: that of getrusage begi
 import sys
 from pathlib import Path
 
-from smtpgw.config.provider_map import Mappings
-from smtpgw.core.replies import Refused
+from smtpgw.config.provider_map import ProviderMap
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message import parser
 from smtpgw.submission import translation
@@ -29,11 +29,11 @@ def main(name: str, size: int) -> None:
     said = "accepted"
     try:
         mail = parser.parse(raw, "embed", limit_bytes=limit)
-        options = interpreter.read(mail, ["ann@customer.example"], Mappings.EMPTY.account(1))
+        options = interpreter.read(mail, ["ann@customer.example"], ProviderMap.EMPTY.account(1))
         request = translation.translate(mail, options, "s", 1, "transactional", frozenset(), limit)
         del mail
         request.body_for("ann@customer.example")
-    except Refused as refusal:
+    except SMTPError as refusal:
         said = refusal.reply.name
     print(len(raw), status("VmHWM") - before, said)
 

@@ -3,7 +3,7 @@
 import socket
 from collections import deque
 
-MOST_HELD = 200
+MAX_HELD = 200
 
 # They stay bound here. A server may listen on them all the same, since it says SO_REUSEADDR, too, and here nobody
 # listens; but neither the kernel nor another run of the tests gives them to anybody who asks for any port.
@@ -19,7 +19,7 @@ def free_ports(number: int) -> list[int]:
         held.bind(("127.0.0.1", 0))
         ports.append(int(held.getsockname()[1]))
         _held.append(held)
-    while len(_held) > MOST_HELD:
+    while len(_held) > MAX_HELD:
         _held.popleft().close()
     return ports
 

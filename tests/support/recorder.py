@@ -13,16 +13,16 @@ import gevent
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials, Envelope, Peer, Receipt, Submission
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.net.stream import Stream
 from smtpgw.net.tls import Certificate
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.smtp.admission import Room
-from smtpgw.smtp.connection import Wire
+from smtpgw.smtp.admission import ByteBudget
+from smtpgw.smtp.connection import Connection
 from smtpgw.smtp.session import Session
 from tests.support.gateway import PASSWORD, USERNAME
 
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 GOOD = Credentials(USERNAME, PASSWORD)
 STATES = ("connected", "encrypted", "greeted", "logged in", "mail given", "recipient given")
 
@@ -38,7 +38,7 @@ class Recorder:
     def login(self, credentials: Credentials) -> Account:
         self.logins.append(credentials)
         if credentials != GOOD:
-            raise Refused(replies.BAD_CREDENTIALS)
+            raise SMTPError(replies.BAD_CREDENTIALS)
         return Account(1, credentials)
 
     def ready(self) -> None:
@@ -81,10 +81,10 @@ class InProcess:
         self.may_fail = gateway is not None  # one with a bug, for the test
         self.gateway = gateway or Recorder()
         self.sock, theirs = socket.socketpair()
-        self.sock.settimeout(PATIENCE_SECONDS)
+        self.sock.settimeout(TIMEOUT_SECONDS)
         self.settings = using or settings()
-        wire = Wire(Stream(theirs), self.settings, lambda: False)
-        room = Room(self.settings.max_bytes_in_flight)
+        wire = Connection(Stream(theirs), self.settings, lambda: False)
+        room = ByteBudget(self.settings.max_bytes_in_flight)
         self.session = Session(wire, Peer("192.0.2.1", 1), self.gateway, self.settings, certificate(), room)
         self.room = room
         level = STATES.index(state)
@@ -104,7 +104,7 @@ class InProcess:
                 gevent.sleep(0)
             self.sock.shutdown(socket.SHUT_WR)
         heard = b"".join(self._received())
-        self.running.get(timeout=PATIENCE_SECONDS)  # raises what the session raised: nothing dies unseen
+        self.running.get(timeout=TIMEOUT_SECONDS)  # raises what the session raised: nothing dies unseen
         assert self.may_fail or replies.INTERNAL_ERROR.encode()[:20] not in heard, "the session has a bug"
         assert self.room.held == 0
         self.sock.close()

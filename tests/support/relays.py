@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from smtpgw.config.settings import Settings
 
 DEFAULTS = {field.metadata["name"]: field.metadata["default"] for field in fields(Settings)}
-MOST_RECIPIENTS = DEFAULTS["SMTPGW_MAX_RECIPIENTS"]
+MAX_RECIPIENTS = DEFAULTS["SMTPGW_MAX_RECIPIENTS"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ RELAYS = {
             " off.",
             "SendGrid accepts an `X-SMTPAPI` that is not JSON and sends an email about it. Here the reply is 550.",
             "A list of recipients in `X-SMTPAPI to` does not replace the recipients of RCPT. A message has at most"
-            f" {MOST_RECIPIENTS} of them; the others are answered `452`, after which a mail server sends the rest.",
+            f" {MAX_RECIPIENTS} of them; the others are answered `452`, after which a mail server sends the rest.",
         ),
     ),
     "mailgun": Relay(

@@ -5,9 +5,9 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.core.models import Account, Credentials, Envelope, Submission
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.submission.gateway import Gateway
 from tests.support.gateway import PASSWORD, SENDER, USERNAME
 from tests.support.recorder import settings
@@ -26,7 +26,7 @@ class Submitting:
     """A gateway in front of the API at `url`; also a context manager. `variables` are settings."""
 
     def __init__(self, url: str, **variables: str) -> None:
-        self.gateway = Gateway(settings(CAKEMAIL_API_URL=url, **variables), Mappings.EMPTY)
+        self.gateway = Gateway(settings(CAKEMAIL_API_URL=url, **variables), ProviderMap.EMPTY)
         self.numbers = count(1)
 
     def send(
@@ -44,7 +44,7 @@ class Submitting:
             envelope = Envelope(reverse_path, list(recipients))
             submission = Submission(f"test.{next(self.numbers)}", "test", account, envelope, raw)
             receipt = self.gateway.submit(submission)
-        except Refused as refusal:
+        except SMTPError as refusal:
             return refusal.reply
         if heard:
             receipt.confirm()

@@ -1,6 +1,7 @@
 """`serve` as it is, but that its worker writes down whose sockets it uses, and stands still when it is asked to.
 
-For tests/integration/test_worker_guards.py. Imports no more than `serve` does: what is imported before the fork is not patched.
+For tests/integration/test_worker_guards.py. Imports no more than `serve` does: what is imported before the fork is
+not patched.
 """
 
 import json
@@ -46,6 +47,6 @@ class Told(GatewayWorker):
 
 
 if __name__ == "__main__":
-    master.GatewayWorker = Told  # type: ignore[misc]
+    master.WORKER_CLASS = Told
     master.HANG_SECONDS = HANG_SECONDS
     sys.exit(serve.main(sys.argv[1:]))

@@ -23,7 +23,7 @@ from smtpgw.cakemail.client import (
     TryLater,
 )
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics
 from tests.support.gateway import SENDER, Gateway
 from tests.support.line import log_lines, metric
@@ -70,7 +70,7 @@ class Clocked:
 def is_let(ask: Callable[[], object]) -> bool:
     try:
         ask()
-    except Refused as refusal:
+    except SMTPError as refusal:
         return refusal.reply != replies.API_UNAVAILABLE
     return True
 

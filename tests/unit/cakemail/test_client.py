@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from smtpgw.cakemail.client import (
     MAX_LIFETIME_SECONDS,
-    WORDS_MOST,
+    MAX_WORDS_LENGTH,
     ApiError,
     Busy,
     Cakemail,
@@ -31,7 +31,7 @@ from smtpgw.cakemail.http11 import MAX_RETRY_AFTER_SECONDS, retry_after
 from smtpgw.cakemail.transport import Answer
 from smtpgw.core import replies
 from smtpgw.core.models import Credentials
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.submission.logins import Accounts
 from smtpgw.telemetry import metrics
@@ -129,8 +129,8 @@ DETAILS: list[tuple[object, str, bool]] = [
     ([], "", False),
     ("text", "", False),
     (None, "", False),
-    ({"detail": "x" * 5000}, "x" * WORDS_MOST, False),
-    ({"detail": [{"msg": "x" * 5000}]}, "x" * WORDS_MOST, False),
+    ({"detail": "x" * 5000}, "x" * MAX_WORDS_LENGTH, False),
+    ({"detail": [{"msg": "x" * 5000}]}, "x" * MAX_WORDS_LENGTH, False),
 ]
 
 
@@ -148,7 +148,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_no_json_is_a_bug_of_ours(found: object) -> None:
     words, _ = explanation(found)
-    assert len(words) <= WORDS_MOST
+    assert len(words) <= MAX_WORDS_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_good_answer_without_tokens_says_nothing_of_the_password(
     api.answers["/token"] = lambda request: http(found)
     # What an API says to a call without a token.
     api.answers["/accounts/self"] = lambda request: http({"detail": "no token"}, 401)
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(SMTPError) as refusal:
         Accounts(cakemail).login(Credentials("user@example.com", "password"))
     assert refusal.value.reply == replies.LOGIN_UNAVAILABLE
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from smtpgw.commands.explanation import UNKNOWN_LIST, NoRecipient, explained
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.core.models import Envelope
 from tests.support.apart import SETTINGS, GatewayApart
 
 ROOT = Path(__file__).parent.parent.parent.parent
 CORPUS = ROOT / "tests" / "corpus"
 MESSAGES = sorted(CORPUS.rglob("*.eml"))
-MAPS = Mappings.load(str(CORPUS / "dialects" / "maps.yaml"))
+MAPS = ProviderMap.load(str(CORPUS / "dialects" / "maps.yaml"))
 SENDGRID = (
     b"From: Shop <shop@example.com>\r\nTo: Anna <anna@example.net>\r\nReply-To: help@example.com\r\n"
     b"Received: from a by b\r\nMessage-ID: <1@example.com>\r\nSubject: Your order\r\n"
@@ -170,7 +170,7 @@ def test_what_was_changed_is_told():
 def test_decisions_name_who_decided(tmp_path, headers, what, value, why):
     maps = tmp_path / "maps.yaml"
     maps.write_text("default: {asm_groups: {7: 4242}, subaccounts: {cust-123: 99}}\n")
-    told = explained(mail(*headers), None, [], Mappings.load(str(maps)).default, SETTINGS)
+    told = explained(mail(*headers), None, [], ProviderMap.load(str(maps)).default, SETTINGS)
     assert told.decisions[what] == (value, why)
 
 

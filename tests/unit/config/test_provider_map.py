@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpgw.config.provider_map import AccountMap, Mappings, MappingsError
+from smtpgw.config.provider_map import AccountMap, ProviderMap, ProviderMapError
 
 WHOLE = """\
 default:
@@ -32,13 +32,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "maps.yaml"
 
 
-def load(file: Path, text: str) -> Mappings:
+def load(file: Path, text: str) -> ProviderMap:
     file.write_text(text, encoding="utf-8")
-    return Mappings.load(str(file))
+    return ProviderMap.load(str(file))
 
 
 def mistakes(file: Path, text: str) -> list[str]:
-    with pytest.raises(MappingsError) as wrong:
+    with pytest.raises(ProviderMapError) as wrong:
         load(file, text)
     assert str(wrong.value) == "\n".join(wrong.value.mistakes)
     return [mistake.removeprefix(f"{file}:") for mistake in wrong.value.mistakes]
@@ -76,8 +76,8 @@ def test_a_file_that_says_nothing(file, text):
 
 
 def test_no_file_no_maps():
-    assert Mappings.load("") is Mappings.EMPTY
-    assert Mappings.EMPTY.account(1) == AccountMap()
+    assert ProviderMap.load("") is ProviderMap.EMPTY
+    assert ProviderMap.EMPTY.account(1) == AccountMap()
 
 
 MISTAKES = {
@@ -134,20 +134,20 @@ def test_all_mistakes_are_named_at_once_in_the_order_of_the_file(file):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(MappingsError, match=r"none\.yaml: cannot be read \(No such file or directory\)"):
-        Mappings.load(str(tmp_path / "none.yaml"))
+    with pytest.raises(ProviderMapError, match=r"none\.yaml: cannot be read \(No such file or directory\)"):
+        ProviderMap.load(str(tmp_path / "none.yaml"))
 
 
 def test_a_file_that_is_not_text(file):
     file.write_bytes(b"5: \xff\xfe\xfd\n")
-    with pytest.raises(MappingsError, match=r"maps\.yaml: is not UTF-8"):
-        Mappings.load(str(file))
+    with pytest.raises(ProviderMapError, match=r"maps\.yaml: is not UTF-8"):
+        ProviderMap.load(str(file))
 
 
 @given(text=st.text(st.sampled_from("5a:{}[]&*!?-|>%@`'\"# \n\t,~<=0."), max_size=40))
 def test_any_file_is_read_or_its_mistakes_are_named(tmp_path_factory, text):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     try:
-        assert isinstance(load(file, text), Mappings)
-    except MappingsError as wrong:
+        assert isinstance(load(file, text), ProviderMap)
+    except ProviderMapError as wrong:
         assert wrong.mistakes  # noqa: PT017  (either outcome will do)

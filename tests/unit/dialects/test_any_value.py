@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.dialects.interpreter import DIALECTS, HeaderRefused
+from smtpgw.dialects.interpreter import DIALECTS, HeaderError
 from tests.support.control_headers import NO_MAPS, RECIPIENT, outcome, written
 
 HEADERS = [row.name.replace("*", "key") for dialect in DIALECTS for row in dialect.rows]
@@ -30,7 +30,7 @@ known_keys = st.sampled_from([row.name for dialect in DIALECTS for row in dialec
 
 def check(headers: list[tuple[str, str]], maps: AccountMap = NO_MAPS) -> None:
     found = outcome(written(*headers), (RECIPIENT, "b@x.test"), maps)
-    if isinstance(found, HeaderRefused):
+    if isinstance(found, HeaderError):
         assert found.reply.code == 550
         assert found.reply.encode().isascii()
         return

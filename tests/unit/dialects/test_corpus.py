@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from smtpgw.config.provider_map import Mappings
-from smtpgw.core.replies import DISCARDED, Refused
+from smtpgw.config.provider_map import ProviderMap
+from smtpgw.core.replies import DISCARDED, SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message import parser
 from smtpgw.message.addresses import mailboxes
@@ -20,7 +20,7 @@ from tests.support.control_headers import NOW
 
 CORPUS = Path(__file__).parent.parent.parent / "corpus" / "dialects"
 MESSAGES = sorted(CORPUS.glob("*/*.eml"))
-MAPS = Mappings.load(str(CORPUS / "maps.yaml")).account(1)
+MAPS = ProviderMap.load(str(CORPUS / "maps.yaml")).account(1)
 
 
 def become(raw: bytes) -> dict:
@@ -29,10 +29,10 @@ def become(raw: bytes) -> dict:
     recipients = [mailbox.address for mailbox in mailboxes(to)]
     try:
         options = interpreter.read(mail, recipients, MAPS, NOW)
-    except Refused as refusal:
+    except SMTPError as refusal:
         return {"reply": str(refusal)}
     if options.discard:
-        return {"reply": str(Refused(DISCARDED.filled(header=options.discard)))}
+        return {"reply": str(SMTPError(DISCARDED.filled(header=options.discard)))}
     request = translation.translate(mail, options, options.sender_id or "1", options.list_id, "transactional")
     return json.loads(request.body_for(recipients[0]))
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import read
 from smtpgw.message import parser
 from tests.support.control_headers import NOW, RECIPIENT, discarded, lost, mapped, options, refused, stripped, tracking
@@ -111,5 +111,5 @@ def test_a_to_of_recipient_is_display_only():
 
 def test_a_body_of_mailgun_variables_is_refused():
     raw = b"From: a@x.test\r\nSubject: s\r\nContent-Type: multipart/mailgun-variables; boundary=x\r\n\r\n--x--\r\n"
-    with pytest.raises(Refused, match="multipart/mailgun-variables"):
+    with pytest.raises(SMTPError, match="multipart/mailgun-variables"):
         parser.parse(raw, "embed")

@@ -3,7 +3,7 @@
 import pytest
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.dialects.interpreter import HeaderRefused
+from smtpgw.dialects.interpreter import HeaderError
 from tests.support.control_headers import changed, lost, mapped, options, refused, stripped, tracking
 
 TEMPLATES = AccountMap(templates={"mandrill": {"welcome": 7}})
@@ -84,7 +84,7 @@ def test_header(case):
 def test_merge_variables_of_all_headers_are_looked_for():
     headers = [("X-MC-MergeVars", f'{{"_rcpt":"{n}@x.test","var{n}":"x"}}') for n in range(3)]
     assert changed(options(*headers, text="nothing")) == {}
-    with pytest.raises(HeaderRefused, match=r"replacing var2 in the message"):
+    with pytest.raises(HeaderError, match=r"replacing var2 in the message"):
         options(*headers, text="*|VAR2|*")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from smtpgw.config.provider_map import AccountMap, Mappings
+from smtpgw.config.provider_map import AccountMap, ProviderMap
 from smtpgw.dialects.interpreter import DIALECTS
 from tests.support.migrating import FOLDER, pages
 from tests.support.relays import MAPS, RELAYS
@@ -30,7 +30,7 @@ def test_every_relay_is_that_of_a_dialect():
 def test_the_example_of_the_maps_is_one(tmp_path):
     """It has every key there is."""
     (tmp_path / "maps.yaml").write_text(MAPS, "utf-8")
-    found = Mappings.load(str(tmp_path / "maps.yaml")).account(12345)
+    found = ProviderMap.load(str(tmp_path / "maps.yaml")).account(12345)
     assert {f.name for f in dataclasses.fields(AccountMap) if f.name not in MAPS} == set()
     assert found.templates == {"sendgrid": {"5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f": 42}}
     assert found.ses_lists == {"news": 101, "news/weekly": 102}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smtpgw.config.provider_map import AccountMap
 from smtpgw.dialects import values
-from smtpgw.dialects.interpreter import HeaderRefused, Options, Verdict
+from smtpgw.dialects.interpreter import HeaderError, Options, Verdict
 from smtpgw.message.parser import Header
 from tests.support.control_headers import RECIPIENT, changed, options, tracking
 
@@ -186,7 +186,7 @@ def test_a_message_to_a_simulator_is_discarded(address):
 
 @pytest.mark.parametrize("address", SIMULATORS)
 def test_a_simulator_beside_people_is_refused(address):
-    with pytest.raises(HeaderRefused, match=r"550 5\.3\.3 .*: a test recipient beside real ones is not supported"):
+    with pytest.raises(HeaderError, match=r"550 5\.3\.3 .*: a test recipient beside real ones is not supported"):
         options(recipients=(RECIPIENT, address))
 
 
@@ -212,7 +212,7 @@ def test_metadata_for_the_log_is_bounded():
 
 def test_placeholders_are_bounded():
     text = "".join(f"{{{{x{n}}}}}" for n in range(10_001))
-    with pytest.raises(HeaderRefused, match="more than 10000 placeholders"):
+    with pytest.raises(HeaderError, match="more than 10000 placeholders"):
         options(("X-MC-MergeVars", '{"a":1}'), text=text)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.dialects.interpreter import HeaderRefused, Verdict
+from smtpgw.dialects.interpreter import HeaderError, Verdict
 from tests.support.control_headers import NOW, changed, discarded, lost, mapped, options, refused, stripped, tracking
 
 H = "X-SMTPAPI"
@@ -131,7 +131,7 @@ def test_nothing_is_discarded_since_sendgrid_has_no_test_mode_over_smtp():
 
 @pytest.mark.parametrize("value", [1409348513, "1409348513"])
 def test_both_schedules_at_once_are_refused_even_in_the_past(value):
-    with pytest.raises(HeaderRefused, match=r"550 5\.3\.3 X-SMTPAPI send_each_at"):
+    with pytest.raises(HeaderError, match=r"550 5\.3\.3 X-SMTPAPI send_each_at"):
         options((H, json.dumps({"send_at": value, "send_each_at": [value]})))
 
 
@@ -140,7 +140,7 @@ def test_an_unsubscribe_link_in_a_transactional_message_is_refused_wherever_it_i
         "subscriptiontrack": {"settings": {"enable": 1}},
         "bypass_list_management": {"settings": {"enable": 1}},
     }
-    with pytest.raises(HeaderRefused, match=r"550 5\.3\.3 X-SMTPAPI filters\.subscriptiontrack\.settings"):
+    with pytest.raises(HeaderError, match=r"550 5\.3\.3 X-SMTPAPI filters\.subscriptiontrack\.settings"):
         options((H, json.dumps({"filters": filters})))
 
 
@@ -163,7 +163,7 @@ def test_only_the_first_of_several_headers_counts():
 
 
 def test_a_test_mode_is_found_in_a_repeated_header_too():
-    with pytest.raises(HeaderRefused, match="sandbox"):
+    with pytest.raises(HeaderError, match="sandbox"):
         options((H, "{}"), (H, '{"sandbox":true}'))
 
 

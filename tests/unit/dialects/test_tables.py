@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from smtpgw.dialects.interpreter import DIALECTS, HeaderRefused, Options, Verdict
+from smtpgw.dialects.interpreter import DIALECTS, HeaderError, Options, Verdict
 from smtpgw.dialects.table import MAP, STRIP_WARN, Row
 from tests.support.control_headers import mail, options, outcome
 from tests.unit.dialects import test_cakemail as test_dialects_cakemail
@@ -68,7 +68,7 @@ def test_the_example_of_every_row_can_be_read(dialect, row, name):
     for key in reversed(path.split(".") if path else []):
         value = json.dumps({key: json.loads(value)})
     found = outcome(mail([(header, value)]))
-    verdicts = {f.verdict for f in ([found.finding] if isinstance(found, HeaderRefused) else found.findings)}
+    verdicts = {f.verdict for f in ([found.finding] if isinstance(found, HeaderError) else found.findings)}
     assert verdicts
     assert verdicts <= named_verdicts(row) | ({STRIP_WARN} if name in ("X-SMTPAPI", "X-MSYS-API") else set())
 
@@ -90,7 +90,7 @@ def test_every_dialect_is_known_by_its_own_name():
 @pytest.mark.parametrize("name", [named(name.replace("*", "key")) for _, _, name in ROWS])
 def test_every_known_header_is_consumed(name):
     found = outcome(mail([(name.swapcase(), "no"), ("X-Mailer", "mine")]))
-    if isinstance(found, HeaderRefused):
+    if isinstance(found, HeaderError):
         assert found.finding.verdict is Verdict.REFUSE
     else:
         assert found.consumed == {name.lower()}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw.dialects import values
-from smtpgw.dialects.context import Reading
-from smtpgw.dialects.interpreter import DIALECTS, HeaderRefused, Verdict
+from smtpgw.dialects.context import HeaderContext
+from smtpgw.dialects.interpreter import DIALECTS, HeaderError, Verdict
 from smtpgw.dialects.table import MAP, Row
 from tests.support.control_headers import NO_MAPS, NOW, mail, options, outcome, written
 
@@ -26,7 +26,7 @@ JSON_ON = (True, 1, "", "yes", None, {}, [], [True], {"enable": True}, {"a": 0, 
 
 def is_sent_for_real(*headers: tuple[str, str]) -> bool:
     found = outcome(written(*headers))
-    return not isinstance(found, HeaderRefused) and not found.discard
+    return not isinstance(found, HeaderError) and not found.discard
 
 
 @pytest.mark.parametrize("name", TEST_NAMES)
@@ -79,11 +79,11 @@ def test_a_json_key_that_says_no_is_sent(header, value):
 def test_no_row_can_send_a_test_mode_whatever_it_does():
     """The next provider's table may be written in a hurry."""
     row = Row("X-New-Sandbox", "", MAP, effect=lambda reading, value: reading.add_tags([value]))
-    reading = Reading(mail([]), frozenset(), NO_MAPS, NOW, {})
-    with pytest.raises(HeaderRefused, match="X-New-Sandbox: this test mode is not supported"):
-        reading.apply(row, row.name, "yes")
+    reading = HeaderContext(mail([]), frozenset(), NO_MAPS, NOW, {})
+    with pytest.raises(HeaderError, match="X-New-Sandbox: this test mode is not supported"):
+        row.apply(reading, row.name, "yes")
 
 
 def test_a_staging_system_still_sees_other_errors():
-    with pytest.raises(HeaderRefused, match="X-Mailgun-Require-TLS"):
+    with pytest.raises(HeaderError, match="X-Mailgun-Require-TLS"):
         options(("X-Sib-Sandbox", "drop"), ("X-Mailgun-Require-TLS", "yes"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smtpgw.config.provider_map import AccountMap
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message.parser import parse
 from smtpgw.sandbox.models import SubmitEmail, unknown_fields
@@ -26,7 +26,7 @@ def became(case: Case) -> dict[str, Any]:
         options = interpreter.read(message, recipients, AccountMap())
         sender_id = options.sender_id or SENDER_ID
         request = translate(message, options, sender_id, options.list_id, "transactional")
-    except Refused as refused:
+    except SMTPError as refused:
         reply = refused.reply
         return {"refusal": {"code": reply.code, "status": reply.status, "text": reply.text}}
     return {"request": json.loads(request.body_for(recipients[0]))}

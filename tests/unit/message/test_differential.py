@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from tests.mime.differences import DIFFERENCES
 from tests.mime.standard import Piece, ours, standards
 
@@ -26,7 +26,7 @@ def reading(raw: bytes) -> Piece | None:
     """The gateway's; None where it refuses."""
     try:
         return ours(raw)
-    except Refused:
+    except SMTPError:
         return None
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.fuzz.targets import TARGETS
-from tests.support.recorder import PATIENCE_SECONDS, STATES, InProcess, codes, plain
+from tests.support.recorder import STATES, TIMEOUT_SECONDS, InProcess, codes, plain
 
 COMMANDS = [
     b"EHLO client.example", b"HELO x", b"STARTTLS", b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH PLAIN " + plain("bad", "bad"),
@@ -50,7 +50,7 @@ class Dialogue(RuleBasedStateMachine):
         except (BlockingIOError, ConnectionResetError):
             return
         finally:
-            self.dialogue.sock.settimeout(PATIENCE_SECONDS)
+            self.dialogue.sock.settimeout(TIMEOUT_SECONDS)
 
     @rule(command=st.sampled_from(COMMANDS), end=st.sampled_from(ENDS))
     def command(self, command: bytes, end: bytes) -> None:
@@ -137,7 +137,7 @@ def test_a_client_that_leaves_at_any_octet_leaves_nothing_behind():
         dialogue = InProcess("encrypted")
         dialogue.sock.sendall(whole[:length])
         dialogue.sock.shutdown(socket.SHUT_RDWR)
-        dialogue.running.get(timeout=PATIENCE_SECONDS)
+        dialogue.running.get(timeout=TIMEOUT_SECONDS)
         assert dialogue.room.held == 0
         assert dialogue.gateway.submissions == []
         dialogue.sock.close()

@@ -12,20 +12,20 @@ import pytest
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message import growth
 from smtpgw.message.parser import Message, parse
-from smtpgw.smtp.admission import Room
+from smtpgw.smtp.admission import ByteBudget
 from smtpgw.submission import delivery
-from smtpgw.submission.ledger import Identity, Memory
+from smtpgw.submission.ledger import Ledger, MessageKey
 from smtpgw.submission.translation import EmailRequest, translate
 from tests.support.growth import MESSAGES
 
 SIZE_BYTES = 4 * 1024 * 1024  # the largest message
 # What a message may take at its most, times the largest message: its octets, its text (2) and that with other line ends
 # (2), or its text, that in UTF-8 (2) and its request (2); and a part of it that is being decoded.
-MOST_TIMES = 10
+MAX_TIMES = 10
 TOO_BIG = {
     "& beside HTML",
     "& and a wide character beside HTML",
@@ -41,7 +41,7 @@ TOO_BIG = {
 
 
 def refusal(of) -> replies.Reply:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SMTPError) as caught:
         of()
     return caught.value.reply
 
@@ -57,7 +57,7 @@ def test_peak_memory_is_bounded(name: str):
     arguments = [sys.executable, "-m", "tests.support.peak_memory", name, str(SIZE_BYTES)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     _, peak_bytes, reply = done.stdout.split()
-    assert int(peak_bytes) < MOST_TIMES * SIZE_BYTES
+    assert int(peak_bytes) < MAX_TIMES * SIZE_BYTES
     assert (reply == "request_too_big") == (name in TOO_BIG)
 
 
@@ -113,7 +113,7 @@ def test_the_memory_of_a_text_is_that_of_its_largest_character_times_its_length(
 
 
 def test_a_hold_becomes_what_the_message_becomes():
-    room = Room(100_000)
+    room = ByteBudget(100_000)
     with room.hold(0, "192.0.2.1", 1) as hold:
         hold.resize(1000)
         assert (room.held, hold.octets, dict(room.by_owner)) == (1000, 1000, {"192.0.2.1": 1000, 1: 1000})
@@ -142,9 +142,9 @@ def test_no_more_requests_at_a_time_than_their_memory_allows(monkeypatch):
     settings = Settings.from_environ({"SMTPGW_TLS_CERT": __file__, "SMTPGW_TLS_KEY": __file__})
     for size, expected in ((2000, 1), (1000, 1), (400, 2), (10, 10)):
         most.clear()
-        sending = delivery.Delivery(None, None, None, Memory(), settings)  # type: ignore[arg-type]
+        sending = delivery.Delivery(None, None, None, Ledger(), settings)  # type: ignore[arg-type]
         recipients = [f"r{n}@x.example" for n in range(20)]
-        identity = Identity(str(size).encode())
+        identity = MessageKey(str(size).encode())
         request = EmailRequest(None, (), b"x" * size, "")
         sending.send(request, recipients, account, identity, monotonic() + 60)
         assert max(most) == expected

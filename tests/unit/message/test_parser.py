@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message import charsets, parts
 from smtpgw.message.attachments import TYPES
@@ -51,11 +51,11 @@ PIECES = st.sampled_from(
 MESSAGES_OF_PIECES = st.lists(st.one_of(PIECES, st.binary(max_size=8)), max_size=60).map(b"".join)
 
 
-def request_or_refusal(raw: bytes, inline_images: str = "embed") -> Message | Refused:
+def request_or_refusal(raw: bytes, inline_images: str = "embed") -> Message | SMTPError:
     try:
         mail = parse(raw, inline_images)
         translate(mail, Options(), "1", None, "transactional").body_for("anna@example.com")
-    except Refused as refused:
+    except SMTPError as refused:
         return refused
     return mail
 
@@ -253,7 +253,7 @@ def test_memory_is_bounded(name: str) -> None:
     raw = COSTLY[name]()
     tracemalloc.start()
     try:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(SMTPError):
             parse(raw, "embed")
         _, peak = tracemalloc.get_traced_memory()
     finally:

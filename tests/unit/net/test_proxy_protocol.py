@@ -15,7 +15,7 @@ from smtpgw.config.parsers import SettingsError
 from smtpgw.config.settings import Settings
 from smtpgw.net import proxy_protocol
 from tests.support.gateway import Gateway
-from tests.support.line import PATIENCE_SECONDS, Line, log_lines, metric
+from tests.support.line import TIMEOUT_SECONDS, Line, log_lines, metric
 from tests.support.sandbox import Sandbox
 
 HANDSHAKE_SECONDS = 2
@@ -57,7 +57,7 @@ GOOD = {
     ),
     "v2 TCP6": (TCP6, ("2001:db8::7", 1)),
     "v2 with as much as may be": (
-        v2(0x21, 0x11, inet(CLIENT, "198.51.100.1", 1, 2), b"\x04" + b"\0" * (proxy_protocol.V2_MOST_BYTES - 13)),
+        v2(0x21, 0x11, inet(CLIENT, "198.51.100.1", 1, 2), b"\x04" + b"\0" * (proxy_protocol.V2_MAX_BYTES - 13)),
         (CLIENT, 1),
     ),
     "v2 LOCAL": (LOCAL, None),
@@ -87,7 +87,7 @@ BAD = {
     "v2 unknown command": v2(0x22, 0x11, inet("192.0.2.1", "192.0.2.2", 1, 2)),
     "v2 datagram": v2(0x21, 0x12, inet("192.0.2.1", "192.0.2.2", 1, 2)),
     "v2 address cut short": v2(0x21, 0x11, b"\xc0\0\2\1"),
-    "v2 too long": v2(0x21, 0x11, b"\0" * (proxy_protocol.V2_MOST_BYTES + 1)),
+    "v2 too long": v2(0x21, 0x11, b"\0" * (proxy_protocol.V2_MAX_BYTES + 1)),
     "v2 broken signature": b"\r\n\r\n\0\r\nQUIT\r\n\x21\x11\0\x0c" + b"\0" * 12,
 }
 
@@ -126,7 +126,7 @@ def test_any_octets_are_a_header_or_an_error(octets: bytes):
         named, rest = read(octets)
     except proxy_protocol.ProxyError:
         return
-    assert len(octets) - len(rest) <= proxy_protocol.V2_FIXED_BYTES + proxy_protocol.V2_MOST_BYTES
+    assert len(octets) - len(rest) <= proxy_protocol.V2_FIXED_BYTES + proxy_protocol.V2_MAX_BYTES
     assert named is None or 0 <= named[1] <= 65_535
 
 
@@ -259,7 +259,7 @@ def test_a_health_check_is_no_failure_and_no_line_in_the_log(behind: Gateway):
     log_lines(behind.log, event="session", client="198.51.100.97")
     mine = [line for line in behind.log.read_text().splitlines() if '"127.0.0.1"' in line and '"check"' in line]
     assert mine == []
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while metric(behind, 'smtpgw_sessions_closed_total{reason="check"}') < checks + 5:
         assert time.monotonic() < deadline
         time.sleep(0.05)

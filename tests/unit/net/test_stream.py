@@ -8,7 +8,7 @@ from time import monotonic
 import gevent
 import pytest
 
-from smtpgw.net.stream import DEADLINES, LOOK_SECONDS, QUICKACK, Deadlines, Stream
+from smtpgw.net.stream import DEADLINES, POLL_INTERVAL_SECONDS, QUICKACK, Deadlines, Stream
 from smtpgw.net.tls import make_context
 from smtpgw.sandbox.certificate import write_pair
 from tests.support.gateway import trusting
@@ -152,7 +152,7 @@ def test_a_time_that_is_up_for_an_event_that_has_come_after_all():
     waiting = gevent.spawn(deadlines.wait, watcher, monotonic() + LONG_SECONDS)
     gevent.sleep(0)
     deadlines.ends[watcher] = 0.0  # so that the look throws, before the wait's end
-    gevent.sleep(2 * LOOK_SECONDS)
+    gevent.sleep(2 * POLL_INTERVAL_SECONDS)
     assert not waiting.ready()
     theirs.sendall(b"x")
     assert waiting.get(timeout=LONG_SECONDS)

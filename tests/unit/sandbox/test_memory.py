@@ -189,7 +189,7 @@ def test_tokens_expire():
 
 
 def test_tokens_have_a_bound(monkeypatch):
-    monkeypatch.setattr(tokens, "MOST_TOKENS", 4)
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 4)
     issued = tokens.Tokens(ACCOUNTS)
     access = [issued.issue(DEMO.id)[0] for _ in range(3)]
     assert [issued.account_of(token, "access") for token in access] == [None, DEMO.id, DEMO.id]

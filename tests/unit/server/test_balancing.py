@@ -9,16 +9,16 @@ from contextlib import ExitStack
 
 import gevent
 
-from smtpgw.server.balancing import NOBODY, BalancedServer, Counts, Share
+from smtpgw.server.balancing import NOBODY, BalancedServer, ConnectionCounts, ConnectionShare
 from tests.chaos.ledger import of_worker, workers
 from tests.support.gateway import Gateway
 from tests.support.line import metric
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def test_a_worker_has_a_place_until_it_leaves():
-    counts = Counts(1)
+    counts = ConnectionCounts(1)
     first, second = counts.join(), counts.join()
     first.add(2)
     second.add(1)
@@ -36,7 +36,7 @@ def test_a_worker_has_a_place_until_it_leaves():
 
 
 def test_a_worker_without_a_place_leaves_connections_to_others_and_they_none_to_it():
-    counts = Counts(1)
+    counts = ConnectionCounts(1)
     first, _, third = counts.join(), counts.join(), counts.join()
     third.add(1)
     assert list(counts.places) == [0, 0]
@@ -45,7 +45,7 @@ def test_a_worker_without_a_place_leaves_connections_to_others_and_they_none_to_
 
 
 def test_a_count_is_seen_by_another_process():
-    share, other = (counts := Counts(1)).join(), counts.join()
+    share, other = (counts := ConnectionCounts(1)).join(), counts.join()
     child = os.fork()
     if not child:
         other.add(7)
@@ -58,7 +58,7 @@ def test_a_count_is_seen_by_another_process():
 class Workers:
     """Several in one process, at one listening socket."""
 
-    def __init__(self, *shares: Share) -> None:
+    def __init__(self, *shares: ConnectionShare) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.clients = []
         self.servers = [BalancedServer(self.listener.dup(), self.serve, share=share) for share in shares]
@@ -78,13 +78,13 @@ class Workers:
         client.recv(1)
 
     def connect(self):
-        client = socket.create_connection(self.listener.getsockname(), PATIENCE_SECONDS)
+        client = socket.create_connection(self.listener.getsockname(), TIMEOUT_SECONDS)
         self.clients.append(client)
         assert client.recv(10) == b"220"
 
 
 def test_connections_that_come_one_by_one_are_shared():
-    counts = Counts(2)
+    counts = ConnectionCounts(2)
     with Workers(*(counts.join() for _ in range(4))) as both:
         for _ in range(40):
             both.connect()
@@ -99,7 +99,7 @@ def test_connections_that_come_one_by_one_are_shared():
 
 
 def test_who_has_more_takes_what_nobody_comes_for():
-    counts = Counts(1)
+    counts = ConnectionCounts(1)
     alone, _stuck = counts.join(), counts.join()
     with Workers(alone) as one:
         for _ in range(5):
@@ -108,7 +108,7 @@ def test_who_has_more_takes_what_nobody_comes_for():
 
 
 def test_a_server_that_was_closed_in_the_moment_takes_nothing():
-    counts = Counts(1)
+    counts = ConnectionCounts(1)
     alone, _stuck = counts.join(), counts.join()
     alone.add(1)
     with Workers(alone) as one, socket.create_connection(one.listener.getsockname()):
@@ -134,7 +134,7 @@ def test_a_tree_of_two_workers_and_one_that_comes_in_the_place_of_a_killed_one(s
 
 
 def wait_until(holds):
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.1)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from smtpgw.config.parsers import networks
 from smtpgw.core import replies
 from smtpgw.core.models import Peer
-from smtpgw.core.replies import Refused
-from smtpgw.smtp.admission import Doorkeeper, Room
+from smtpgw.core.replies import SMTPError
+from smtpgw.smtp.admission import ByteBudget, SessionLimiter
 
 
 def refusal(held) -> replies.Reply:
     """What a context manager refuses entry with."""
-    with pytest.raises(Refused) as caught, held:
+    with pytest.raises(SMTPError) as caught, held:
         pass
     return caught.value.reply
 
@@ -24,7 +24,7 @@ def refusal(held) -> replies.Reply:
 
 
 def test_each_address_has_its_own_count():
-    door = Doorkeeper(100, 1, ())
+    door = SessionLimiter(100, 1, ())
     with door.admit("192.0.2.1"), door.admit("192.0.2.2"), door.admit("2001:db8::1"):
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
             assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
@@ -33,7 +33,7 @@ def test_each_address_has_its_own_count():
 
 
 def test_of_ipv6_a_whole_64_has_one_count():
-    door = Doorkeeper(100, 2, ())
+    door = SessionLimiter(100, 2, ())
     with door.admit("2001:db8:0:1::1"), door.admit("2001:db8:0:1:ffff:ffff:ffff:ffff"):
         assert refusal(door.admit("2001:db8:0:1::2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
         with door.admit("2001:db8:0:2::1"), door.admit("2001:db8:0:0:ffff:ffff:ffff:ffff"):
@@ -44,13 +44,13 @@ def test_of_ipv6_a_whole_64_has_one_count():
 
 
 def test_ipv4_addresses_that_a_listener_for_both_gives_as_ipv6_are_not_one():
-    door = Doorkeeper(100, 1, ())
+    door = SessionLimiter(100, 1, ())
     with door.admit(Peer.of("::ffff:192.0.2.1", 1).address), door.admit(Peer.of("::ffff:192.0.2.2", 1).address):
         assert refusal(door.admit("192.0.2.2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
 
 
 def test_who_is_trusted_takes_nothing_from_the_others_of_its_64():
-    door = Doorkeeper(100, 1, networks("2001:db8::1"))
+    door = SessionLimiter(100, 1, networks("2001:db8::1"))
     with door.admit("2001:db8::1"), door.admit("2001:db8::1"), door.admit("2001:db8::2"):
         assert refusal(door.admit("2001:db8::3")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
     assert (door.open, dict(door.by_place)) == (0, {})
@@ -69,7 +69,7 @@ def test_who_is_trusted_takes_nothing_from_the_others_of_its_64():
     ],
 )
 def test_the_limit_of_an_address_is_not_for_those_who_are_trusted(trusted, address, may_have_more):
-    door = Doorkeeper(5, 2, networks(trusted))
+    door = SessionLimiter(5, 2, networks(trusted))
     with ExitStack() as inside:
         for _ in range(2):
             inside.enter_context(door.admit(address))
@@ -84,7 +84,7 @@ def test_the_limit_of_an_address_is_not_for_those_who_are_trusted(trusted, addre
 
 
 def test_a_session_that_ends_badly_is_counted_out():
-    door = Doorkeeper(1, 1, ())
+    door = SessionLimiter(1, 1, ())
     for kind in (KeyError, SystemExit, GeneratorExit):
         with pytest.raises(kind), door.admit("192.0.2.1"):
             raise kind
@@ -94,7 +94,7 @@ def test_a_session_that_ends_badly_is_counted_out():
 
 
 def test_who_is_refused_is_not_counted():
-    door = Doorkeeper(1, 1, ())
+    door = SessionLimiter(1, 1, ())
     with door.admit("192.0.2.1"):
         for n in range(10):
             assert refusal(door.admit(f"198.51.100.{n}")) is replies.TOO_MANY_SESSIONS
@@ -109,7 +109,7 @@ def test_who_is_refused_is_not_counted():
     ("held", "expected", "has_room"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)]
 )
 def test_a_declared_size_is_looked_at_before_the_data(held, expected, has_room):
-    room = Room(1000)
+    room = ByteBudget(1000)
     with room.hold(0) as other:
         assert other.grow(held)
         if has_room:
@@ -122,7 +122,7 @@ def test_a_declared_size_is_looked_at_before_the_data(held, expected, has_room):
 
 
 def test_a_message_that_ends_badly_gives_its_octets_back():
-    room = Room(1000)
+    room = ByteBudget(1000)
 
     def fail() -> None:
         with room.hold(0) as hold:
@@ -135,7 +135,7 @@ def test_a_message_that_ends_badly_gives_its_octets_back():
 
 
 def test_octets_released_early_are_not_given_back_twice():
-    room = Room(1000)
+    room = ByteBudget(1000)
     with room.hold(0) as other, room.hold(0) as hold:
         assert other.grow(100)
         assert hold.grow(900)
@@ -159,7 +159,7 @@ def fill(hold, octets: int) -> int:
 
 @pytest.mark.parametrize("same", ["client", "account"])
 def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
-    room = Room(ROOM_BYTES)
+    room = ByteBudget(ROOM_BYTES)
     with ExitStack() as messages:
         for n in range(20):
             who = ("192.0.2.1", n) if same == "client" else (f"192.0.2.{n}", 1)
@@ -174,7 +174,7 @@ def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
 
 
 def test_many_greedy_clients_leave_room_for_small_messages():
-    room = Room(ROOM_BYTES)
+    room = ByteBudget(ROOM_BYTES)
     with ExitStack() as messages:
         for n in range(10):
             for _ in range(10):
@@ -185,7 +185,7 @@ def test_many_greedy_clients_leave_room_for_small_messages():
 
 
 def test_a_message_that_is_alone_may_take_all_of_the_room():
-    room = Room(MESSAGE_BYTES)
+    room = ByteBudget(MESSAGE_BYTES)
     with room.hold(MESSAGE_BYTES, "192.0.2.1", 1) as hold:
         assert fill(hold, MESSAGE_BYTES) == MESSAGE_BYTES
         assert refusal(room.hold(1, "192.0.2.2", 2)) is replies.NO_ROOM_NOW
@@ -193,7 +193,7 @@ def test_a_message_that_is_alone_may_take_all_of_the_room():
 
 
 def test_who_is_trusted_shares_the_room_by_account_alone():
-    room = Room(900, networks("192.0.2.0/24"))
+    room = ByteBudget(900, networks("192.0.2.0/24"))
     with ExitStack() as messages:
         for account in (1, 2, 3):
             assert messages.enter_context(room.hold(0, "192.0.2.1", account)).grow(200)
@@ -202,7 +202,7 @@ def test_who_is_trusted_shares_the_room_by_account_alone():
 
 
 def test_of_ipv6_a_whole_64_has_one_share():
-    room = Room(900)
+    room = ByteBudget(900)
     with room.hold(0, "2001:db8::1", 1) as first, room.hold(0, "2001:db8::2", 2) as second:
         assert first.grow(500)
         assert not second.grow(101)
@@ -211,7 +211,7 @@ def test_of_ipv6_a_whole_64_has_one_share():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.booleans())))
 def test_octets_are_counted_for_their_owners_and_given_back(steps):
-    room = Room(1000)
+    room = ByteBudget(1000)
     with ExitStack() as messages:
         holds = [messages.enter_context(room.hold(0, f"192.0.2.{n % 3}", n % 2)) for n in range(6)]
         for who, octets, is_release in steps:
@@ -227,7 +227,7 @@ def test_octets_are_counted_for_their_owners_and_given_back(steps):
 
 @given(st.integers(1, 1000), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400), st.booleans())))
 def test_the_room_is_never_passed_and_never_leaks(limit, steps):
-    room = Room(limit)
+    room = ByteBudget(limit)
     with ExitStack() as messages:
         holds = [messages.enter_context(room.hold(0)) for _ in range(4)]
         for who, octets, is_release in steps:

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.addresses import LOCAL_PART_BYTES
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.smtp import commands
 
-LONG_LOCAL = "l" * commands.LOCAL_PART_BYTES
+LONG_LOCAL = "l" * LOCAL_PART_BYTES
 LABEL = "d" * 63
 
 
@@ -21,7 +22,7 @@ def domain_of(octets: int) -> str:
 
 
 def refusal(read, *arguments) -> Reply:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SMTPError) as caught:
         read(*arguments)
     return caught.value.reply
 
@@ -204,7 +205,7 @@ def code_of(read, argument: str | bytes) -> int:
     """The code of the refusal that an argument gets, 250 where it is read. Anything but Refused fails the test."""
     try:
         read(argument)
-    except Refused as refused:
+    except SMTPError as refused:
         assert re.fullmatch(rb"([0-9]{3}[ -][ -~]*\r\n)+", refused.reply.encode())  # noqa: PT017
         return refused.reply.code
     return 250

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.replies import Reply, SMTPError
+from smtpgw.core.text import with_crlf
 from smtpgw.net.stream import Stream
 from smtpgw.net.tls import make_context
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.smtp import connection, session_limits
-from smtpgw.smtp.admission import Room
-from smtpgw.smtp.connection import ConnectionLost, Wire
+from smtpgw.smtp.admission import ByteBudget
+from smtpgw.smtp.connection import Connection, ConnectionLost
 from tests.support.gateway import trusting
 
 SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": __file__, "SMTPGW_TLS_KEY": __file__, "SMTPGW_HOSTNAME": "gw"})
@@ -79,8 +80,8 @@ class Scene:
         timed = [piece if isinstance(piece, tuple) else (0.0, piece) for piece in pieces]
         self.stream = Chunks(self.clock, timed)
         with self.timed():  # the session's limits note when it began
-            self.wire = Wire(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
-        self.room = Room(changes.get("max_bytes_in_flight", ROOM_BYTES))
+            self.wire = Connection(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
+        self.room = ByteBudget(changes.get("max_bytes_in_flight", ROOM_BYTES))
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
@@ -98,7 +99,7 @@ class Scene:
             return self.wire.read_data(hold)
 
     def refusal(self, read: Callable[[], bytes]) -> Reply:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(SMTPError) as caught:
             read()
         return caught.value.reply
 
@@ -401,7 +402,7 @@ def test_dots_cost_in_proportion_to_the_message():
 
 @given(st.binary())
 def test_every_line_of_a_message_ends_in_crlf_and_nothing_else_is_changed(data):
-    made = connection.with_crlf(data)
+    made = with_crlf(data)
     assert made.count(b"\n") == made.count(b"\r\n") == data.count(b"\n")
     assert made.replace(b"\r\n", b"\n") == data.replace(b"\r\n", b"\n")
 
@@ -461,7 +462,7 @@ class Line:
     def __init__(self, contexts, *, encrypted: bool) -> None:
         ours, self.client = socket.socketpair()
         self.client.settimeout(10)
-        self.wire = Wire(Stream(ours), SETTINGS, lambda: False)
+        self.wire = Connection(Stream(ours), SETTINGS, lambda: False)
         if encrypted:
             serving, trusted = contexts
             handshake = gevent.spawn(self.wire.start_tls, serving)
@@ -506,7 +507,7 @@ def test_a_client_whose_connection_was_reset_has_gone(contexts):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         gevent.sleep(0.05)
-        found = Wire(Stream(ours), SETTINGS, lambda: False)
+        found = Connection(Stream(ours), SETTINGS, lambda: False)
         assert not found.read_ahead()
         with pytest.raises(ConnectionLost):
             found.read_line()
@@ -553,7 +554,7 @@ def test_closing_a_connection_that_the_client_has_closed(line):
 
 def handshake(octets: bytes | None, seconds: float, contexts) -> ConnectionLost:
     ours, client = socket.socketpair()
-    found = Wire(Stream(ours), dataclasses.replace(SETTINGS, handshake_timeout_seconds=seconds), lambda: False)
+    found = Connection(Stream(ours), dataclasses.replace(SETTINGS, handshake_timeout_seconds=seconds), lambda: False)
     if octets is None:
         client.close()
     else:
@@ -583,7 +584,7 @@ def test_a_client_that_leaves_instead_of_shaking_hands(contexts):
 
 def test_the_reply_to_starttls_goes_out_before_the_handshake(contexts):
     ours, client = socket.socketpair()
-    found = Wire(Stream(ours), SETTINGS, lambda: False)
+    found = Connection(Stream(ours), SETTINGS, lambda: False)
     found.write(b"220 2.0.0 Ready to start TLS\r\n")
     shaking = gevent.spawn(found.start_tls, contexts[0])
     client.settimeout(10)

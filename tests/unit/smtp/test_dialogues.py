@@ -8,14 +8,14 @@ from typing import Any
 import gevent
 import pytest
 
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core.models import Account, Credentials, Peer, Receipt, Submission
 from smtpgw.net.stream import Stream
 from smtpgw.net.tls import Certificate
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.smtp.admission import Room
-from smtpgw.smtp.connection import Wire
+from smtpgw.smtp.admission import ByteBudget
+from smtpgw.smtp.connection import Connection
 from smtpgw.smtp.session import Session
 from smtpgw.submission.gateway import Gateway
 from tests.support import gateway as real
@@ -60,13 +60,13 @@ def memory(sandbox: Sandbox, pair: tuple[Path, Path]) -> Iterator[Callable[[Tran
         cert, key = map(str, pair)
         environ = {"SMTPGW_TLS_CERT": cert, "SMTPGW_TLS_KEY": key, "SMTPGW_HOSTNAME": "localhost"}
         settings = Settings.from_environ({"CAKEMAIL_API_URL": sandbox.url, **environ, **transcript.settings})
-        gateway: Any = Gateway(settings, Mappings.EMPTY)
+        gateway: Any = Gateway(settings, ProviderMap.EMPTY)
         if "broken_gateway" in transcript.directives:
             gateway = Broken(gateway)
-        room = Room(settings.max_bytes_in_flight)
+        room = ByteBudget(settings.max_bytes_in_flight)
         room.held = int(transcript.directives.get("room_taken", 0))
         ours, theirs = socket.socketpair()
-        wire = Wire(Stream(theirs), settings, lambda: False)
+        wire = Connection(Stream(theirs), settings, lambda: False)
         session = Session(wire, Peer("127.0.0.1", 1), gateway, settings, Certificate(cert, key), room)
         running.append(gevent.spawn(session.run))
         with Player(ours, real.trusting(cert), sandbox, bytewise=bytewise) as player:

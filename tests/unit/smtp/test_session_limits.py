@@ -174,7 +174,7 @@ def commands_until_refused(scene: Scene, most: int, reply: replies.Reply, **how:
     for number in range(most):
         try:
             scene.line(**how)
-        except replies.Refused as refusal:
+        except replies.SMTPError as refusal:
             return number if refusal.reply is reply else -1
     raise AssertionError("never refused")
 

@@ -20,11 +20,11 @@ from smtpgw.cakemail.client import (
     TryLater,
 )
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.submission import bounces, gateway, message_log
 from smtpgw.submission.delivery import delay_before_another_try, reply_to
 from smtpgw.submission.gateway import answer
-from smtpgw.submission.ledger import Outcome
 from smtpgw.telemetry import logs, metrics
 from tests.support.raw_api import QUEUED, TOKEN, USUAL, RawApi, Request, http
 from tests.support.submitting import GOOD, Submitting, message
@@ -149,7 +149,7 @@ LATER = Outcome("dan@example.com", reply=replies.API_FAILED)
 def test_the_reply_to_all_is_a_promise_for_all(outcomes: list[Outcome], reply: Reply) -> None:
     try:
         found = answer("ours", outcomes)
-    except Refused as refusal:
+    except SMTPError as refusal:
         found = refusal.reply
     assert found == reply
 
@@ -358,8 +358,8 @@ TELLING: list[tuple[object, str]] = [
     (logs, "message"),
     (logs, "address"),
     (logs, "error"),
-    (message_log.Story, "_tell"),
-    (message_log.Story, "_measure"),
+    (message_log.MessageLog, "_tell"),
+    (message_log.MessageLog, "_measure"),
     (metrics.MESSAGES, "count"),
     (metrics.RECIPIENTS, "count"),
     (metrics.MESSAGE_SECONDS, "add"),

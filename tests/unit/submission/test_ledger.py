@@ -12,9 +12,10 @@ import pytest
 from gevent.event import Event
 
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import SMTPError
 from smtpgw.submission import ledger
-from smtpgw.submission.ledger import Identity, Memory, Outcome, identity
+from smtpgw.submission.ledger import Ledger, MessageKey, identity
 from smtpgw.telemetry import metrics
 
 
@@ -22,7 +23,7 @@ def accepted(recipient: str = "ann@example.com") -> Outcome:
     return Outcome(recipient, "uuid")
 
 
-def once(remembered: Memory, message: Identity, outcome: Outcome, seconds: float = 5) -> Outcome | str:
+def once(remembered: Ledger, message: MessageKey, outcome: Outcome, seconds: float = 5) -> Outcome | str:
     """What is known of a recipient; "submitted" where nothing is."""
     submitted: list[str] = []
 
@@ -36,7 +37,7 @@ def once(remembered: Memory, message: Identity, outcome: Outcome, seconds: float
 
 def of(
     account: int = 1, message_id: str = "<a@b>", raw: bytes = b"raw", content: bytes = b"x", key: str = ""
-) -> Identity:
+) -> MessageKey:
     return identity((account, None), message_id, raw, content, key)
 
 
@@ -57,7 +58,7 @@ def test_a_key_is_all_that_counts_where_there_is_one() -> None:
 
 
 def test_accepted_is_remembered_and_no_refusal_is() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     for reply in (replies.API_FAILED, replies.REFUSED_BY_API):
         assert once(remembered, of(), Outcome("ann@example.com", reply=reply)) == "submitted"
     assert once(remembered, of(), accepted()) == "submitted"
@@ -72,7 +73,7 @@ def test_accepted_is_remembered_and_no_refusal_is() -> None:
 
 def test_a_late_confirmation_forgets_its_own_submission_and_no_later_one() -> None:
     """The client of the second may not have heard, though that of the first has."""
-    remembered = Memory()
+    remembered = Ledger()
     first, second = Outcome("ann@example.com", "one"), Outcome("ann@example.com", "two")
     once(remembered, of(), first)
     remembered.forget(of(), [first])
@@ -83,7 +84,7 @@ def test_a_late_confirmation_forgets_its_own_submission_and_no_later_one() -> No
 
 def test_it_lives_for_an_hour() -> None:
     now = [0.0]
-    remembered = Memory(lambda: now[0])
+    remembered = Ledger(lambda: now[0])
     once(remembered, of(), accepted())
     for now[0] in (1800, 3599):
         assert once(remembered, of(), accepted()) == accepted()
@@ -98,7 +99,7 @@ STILL = Outcome("ann@example.com", reply=replies.STILL_UNKNOWN, is_unknown=True)
 @pytest.mark.parametrize("key", ["", "k"])
 def test_an_unknown_outcome_is_remembered_for_an_hour_from_the_submission(key: str) -> None:
     now = [0.0]
-    remembered = Memory(lambda: now[0])
+    remembered = Ledger(lambda: now[0])
     assert once(remembered, of(key=key), UNKNOWN) == "submitted"
     for now[0] in (0, 1800, 3599):
         assert once(remembered, of(key=key), accepted()) == STILL
@@ -112,7 +113,7 @@ def test_an_unknown_outcome_is_remembered_for_an_hour_from_the_submission(key: s
 def test_the_accepted_recipients_of_a_message_outlive_the_unknown_ones(interval: int) -> None:
     """However often its client comes again; one whose call is never answered is unknown hour after hour."""
     now = [0.0]
-    remembered = Memory(lambda: now[0])
+    remembered = Ledger(lambda: now[0])
     bob = Outcome("bob@example.com", reply=replies.OUTCOME_UNKNOWN, is_unknown=True)
     submitted = 0
     for now[0] in range(0, 10 * 3600, interval):
@@ -124,27 +125,27 @@ def test_the_accepted_recipients_of_a_message_outlive_the_unknown_ones(interval:
 
 
 def test_another_message_is_not_unknown() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     once(remembered, of(key="k"), UNKNOWN)
     once(remembered, of(), UNKNOWN)
     for other in (of(2), of(message_id="<c@d>"), of(content=b"y"), of(key="l")):
         assert once(remembered, other, accepted()) == "submitted"
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(SMTPError) as refusal:
         once(remembered, of(key="k", content=b"y"), accepted())
     assert refusal.value.reply == replies.KEY_REUSED
 
 
 def test_a_notice_is_better_doubled_than_lost() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     once(remembered, of().of_notice(), UNKNOWN)
     assert once(remembered, of().of_notice(), accepted()) == "submitted"
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST_RECIPIENTS", 100)
+    monkeypatch.setattr(ledger, "MAX_RECIPIENTS", 100)
     monkeypatch.setattr(ledger, "MAX_UNKNOWN", 50)
     forgotten = metrics.LIMITS.labels("remembered")._value.get()
-    remembered = Memory()
+    remembered = Ledger()
     for n in range(1000):
         once(remembered, of(message_id=f"<{n}@b>"), accepted())
     assert len(remembered.kept) == 100
@@ -159,7 +160,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_recipient_costs_it_less_than_a_kilobyte() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     tracemalloc.start()
     try:
         for n in range(5000):
@@ -172,7 +173,7 @@ def test_a_recipient_costs_it_less_than_a_kilobyte() -> None:
 
 def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
     for outcome in (accepted(), Outcome("ann@example.com", reply=replies.API_FAILED)):
-        remembered = Memory()
+        remembered = Ledger()
         go_on = Event()
 
         def slow(outcome: Outcome = outcome, go_on: Event = go_on) -> Outcome:
@@ -183,7 +184,7 @@ def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
         gevent.sleep(0)
         second = gevent.spawn(once, remembered, of(), Outcome("ann@example.com", "another"))
         assert once(remembered, of(), accepted("bob@example.com")) == "submitted", "nobody waits for another recipient"
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(SMTPError) as refusal:
             once(remembered, of(), accepted(), seconds=0.05)
         assert refusal.value.reply == replies.API_BUSY
         go_on.set()
@@ -192,7 +193,7 @@ def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
 
 
 def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     killed = gevent.spawn(remembered.once, of(), "ann@example.com", lambda: gevent.sleep(30), time.monotonic() + 5)
     gevent.sleep(0)
     second = gevent.spawn(once, remembered, of(), accepted())
@@ -207,11 +208,11 @@ def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
 
 
 def test_a_key_is_good_for_one_content_and_for_the_whole_time() -> None:
-    remembered = Memory()
+    remembered = Ledger()
     once(remembered, of(key="k"), accepted())
     remembered.forget(of(key="k"), [accepted()])
     assert once(remembered, of(key="k"), accepted()) == accepted()
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(SMTPError) as refusal:
         once(remembered, of(key="k", content=b"y"), accepted())
     assert refusal.value.reply == replies.KEY_REUSED
     assert once(remembered, of(key="k", content=b"y"), accepted("bob@example.com")) == "submitted"

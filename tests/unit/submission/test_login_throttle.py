@@ -16,7 +16,7 @@ import redis
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.sandbox.accounts import OTHER
 from smtpgw.sandbox.certificate import write_pair
 from smtpgw.submission import login_throttle
@@ -24,12 +24,12 @@ from smtpgw.submission.login_throttle import (
     ACCEPTED_SECONDS,
     ADMITTED_NAME_SECONDS,
     ADMITTED_SECONDS,
-    MOST_REMEMBERED,
+    MAX_REMEMBERED,
     RECHECK_SECONDS,
-    Throttle,
+    LoginThrottle,
 )
 from tests.support.gateway import PASSWORD, USERNAME, Gateway
-from tests.support.line import PATIENCE_SECONDS, Line, log_lines, metric
+from tests.support.line import TIMEOUT_SECONDS, Line, log_lines, metric
 from tests.support.ports import free_port
 from tests.support.sandbox import Sandbox
 
@@ -56,7 +56,7 @@ class Api:
         gevent.sleep(0)  # as a call would, this lets the others go on
         if credentials in self.good:
             return Account(1, credentials)
-        raise Refused(self.refusal)
+        raise SMTPError(self.refusal)
 
 
 class Clock:
@@ -90,13 +90,13 @@ class World:
 
     def __init__(self, settings: Settings) -> None:
         self.api, self.clock = Api(), Clock()
-        self.throttle = Throttle(settings, self.clock, self.clock.sleep)
+        self.throttle = LoginThrottle(settings, self.clock, self.clock.sleep)
 
     def answer(self, credentials: Credentials, address: str = ATTACKER) -> int:
         """The code that a client hears; 235 for a login."""
         try:
             self.throttle.login(address, credentials, self.api.login)
-        except Refused as refusal:
+        except SMTPError as refusal:
             return refusal.reply.code
         return 235
 
@@ -122,7 +122,7 @@ def test_one_guess_fewer_and_the_right_password_is_still_heard(world: World):
 def test_the_refusal_says_how_long_it_lasts(world: World):
     for n in range(FAILURES):
         world.answer(guess(n))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SMTPError) as refused:
         world.throttle.login(ATTACKER, guess(99), world.api.login)
     assert (refused.value.reply.code, refused.value.reply.status) == (454, "4.7.0")
     seconds = re.search("try again in ([0-9]+) seconds", refused.value.reply.text)
@@ -134,7 +134,7 @@ def test_it_is_over_when_the_time_is(settings_with: Callable[..., Settings]):
     world = World(settings_with(SMTPGW_THROTTLE_SECONDS="1"))
     for n in range(FAILURES):
         world.answer(guess(n))
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while world.answer(GOOD) == 454:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -238,7 +238,7 @@ def test_of_ipv6_a_whole_64_is_one_address(world: World):
 def test_many_guesses_at_once_are_not_many_more(world: World):
     """Each could see that there were few failures before it, were they not counted while they are under way."""
     guesses = [gevent.spawn(world.answer, guess(n)) for n in range(100)]
-    codes = [g.get(timeout=PATIENCE_SECONDS) for g in guesses]
+    codes = [g.get(timeout=TIMEOUT_SECONDS) for g in guesses]
     assert len(world.api.asked) == codes.count(535) <= 2 * FAILURES
     assert codes.count(454) == 100 - codes.count(535)
     del guesses
@@ -255,7 +255,7 @@ def test_what_it_remembers_is_bounded_and_no_password(world: World):
     assert "guess-1" not in kept
     assert PASSWORD not in kept
     assert USERNAME not in kept
-    assert world.throttle.refused.maxsize == world.throttle.accepted.maxsize == MOST_REMEMBERED
+    assert world.throttle.refused.maxsize == world.throttle.accepted.maxsize == MAX_REMEMBERED
 
 
 # --- Neighbours of who guesses, at one address: a company, a cloud
@@ -269,7 +269,7 @@ VICTIM = "victim@example.com"
 def street(settings_with: Callable[..., Settings]) -> World:
     """A world whose time passes."""
     made = World(settings_with(SMTPGW_THROTTLE_DELAY_SECONDS="5"))
-    made.throttle = Throttle(made.throttle.settings)
+    made.throttle = LoginThrottle(made.throttle.settings)
     made.api.good.update(NEIGHBOURS)
     return made
 
@@ -301,14 +301,14 @@ def test_many_connections_of_one_neighbour_take_one_turn(street: World) -> None:
         street.throttle.counts.add(street.throttle.guesses, "address", ATTACKER)
     street.throttle.counts.add(street.throttle.turn, "turn", ATTACKER)
     logins = [gevent.spawn(street.answer, NEIGHBOURS[0]) for _ in range(20)]
-    assert [login.get(timeout=PATIENCE_SECONDS) for login in logins] == [235] * 20
+    assert [login.get(timeout=TIMEOUT_SECONDS) for login in logins] == [235] * 20
 
 
 def test_passwords_tried_with_many_user_names_take_turns(street: World) -> None:
     """Each is somebody's first login, as far as anybody can know."""
     began = time.monotonic()
     guesses = [gevent.spawn(street.answer, guess(1, f"user-{n}@example.com")) for n in range(200)]
-    codes = [g.get(timeout=PATIENCE_SECONDS) for g in guesses]
+    codes = [g.get(timeout=TIMEOUT_SECONDS) for g in guesses]
     most = 2 * FAILURES + 1 + (time.monotonic() - began) / ADMITTED_SECONDS
     assert len(street.api.asked) == codes.count(535) <= most
     assert codes.count(454) == 200 - codes.count(535)
@@ -320,7 +320,7 @@ def test_the_right_password_of_a_user_name_that_was_guessed_at_here_gets_through
     monkeypatch.setattr(login_throttle, "ADMITTED_NAME_SECONDS", 2)
     world = World(settings_with())
     assert [world.answer(guess(n)) for n in range(FAILURES + 1)] == [535] * FAILURES + [454]
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while world.answer(GOOD) == 454:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -363,7 +363,7 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]
     ]
     process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
     url = f"redis://:s3cret@127.0.0.1:{port}/0"
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     with redis.Redis.from_url(url) as client:
         while time.monotonic() < deadline:
             try:
@@ -402,7 +402,7 @@ def test_pods_with_a_redis_take_turns_together(
     assert one.answer(NEIGHBOURS[0]) == 235
     assert another.answer(NEIGHBOURS[1]) == 454, "the address has just had its turn in the other pod"
     assert another.answer(NEIGHBOURS[0]) == 235, "he has logged in from here before"
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while another.answer(NEIGHBOURS[1]) == 454:
         assert time.monotonic() < deadline
         time.sleep(0.1)

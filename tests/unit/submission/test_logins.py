@@ -19,8 +19,8 @@ from smtpgw.core.replies import (
     LOGIN_UNAVAILABLE,
     SENDER_ID_UNKNOWN,
     SENDER_NOT_CONFIRMED,
-    Refused,
     Reply,
+    SMTPError,
 )
 from smtpgw.sandbox.accounts import (
     ACTIVE_LIST,
@@ -82,7 +82,7 @@ def calls(sandbox: Sandbox, endpoint: str) -> int:
 
 
 def refusal(work: Callable[[], object]) -> Reply:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SMTPError) as refused:
         work()
     return refused.value.reply
 
@@ -473,8 +473,8 @@ def test_the_search_finds_what_is_kept() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, api: RawApi) -> None:
-    monkeypatch.setattr(module, "MOST_LOGINS", 10)
-    monkeypatch.setattr(module, "MOST_SENDERS", 10)
+    monkeypatch.setattr(module, "MAX_LOGINS", 10)
+    monkeypatch.setattr(module, "MAX_SENDERS", 10)
     accounts = Clocked(api.url)
     ids = iter(range(100))
     api.answers["/token"] = lambda request: http({**TOKEN, "accounts": [next(ids)]})

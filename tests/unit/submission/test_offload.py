@@ -13,14 +13,14 @@ from gevent.event import Event
 from gevent.monkey import get_original
 
 from smtpgw.core import replies
-from smtpgw.core.replies import Refused
+from smtpgw.core.replies import SMTPError
 from smtpgw.submission import offload
 from smtpgw.submission.offload import HUGE_BYTES, LARGE_BYTES, Lane, Offload
 from tests.support.gateway import SENDER, Gateway
 from tests.support.line import metric
 from tests.support.sandbox import Sandbox
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 native_lock = get_original("threading", "Lock")
 
 
@@ -32,7 +32,7 @@ class Gate:
         self.lock.acquire()
 
     def __call__(self) -> str:
-        assert self.lock.acquire(timeout=PATIENCE_SECONDS)
+        assert self.lock.acquire(timeout=TIMEOUT_SECONDS)
         return "done"
 
     def open(self) -> None:
@@ -48,7 +48,7 @@ def lane() -> Iterator[Lane]:
 
 
 def refusal(of: Any) -> replies.Reply:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SMTPError) as caught:
         of()
     return caught.value.reply
 
@@ -59,7 +59,7 @@ def waiting(lane: Lane) -> int:
 
 def test_smaller_messages_never_wait_for_larger_ones():
     lanes, gates = Offload(), [Gate() for _ in range(3)]
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     huge = [gevent.spawn(lanes.message(HUGE_BYTES, 1, deadline), gate) for gate in gates]
     gevent.sleep(0)
     try:
@@ -69,68 +69,68 @@ def test_smaller_messages_never_wait_for_larger_ones():
     finally:
         for gate in gates:
             gate.open()
-    assert [one.get(timeout=PATIENCE_SECONDS) for one in huge] == ["done"] * 3
+    assert [one.get(timeout=TIMEOUT_SECONDS) for one in huge] == ["done"] * 3
 
 
 def test_the_queue_is_bounded_and_one_account_has_half_of_it(lane: Lane):
     gate = Gate()
-    running = [gevent.spawn(lane.run, 1, PATIENCE_SECONDS, gate)]
+    running = [gevent.spawn(lane.run, 1, TIMEOUT_SECONDS, gate)]
     gevent.sleep(0)
-    running += [gevent.spawn(lane.run, 1, PATIENCE_SECONDS, str) for _ in range(2)]
+    running += [gevent.spawn(lane.run, 1, TIMEOUT_SECONDS, str) for _ in range(2)]
     gevent.sleep(0)
-    assert refusal(lambda: lane.run(1, PATIENCE_SECONDS, str)) is replies.TOO_MANY_LARGE_MESSAGES
-    running += [gevent.spawn(lane.run, account, PATIENCE_SECONDS, str) for account in (2, 3)]
+    assert refusal(lambda: lane.run(1, TIMEOUT_SECONDS, str)) is replies.TOO_MANY_LARGE_MESSAGES
+    running += [gevent.spawn(lane.run, account, TIMEOUT_SECONDS, str) for account in (2, 3)]
     gevent.sleep(0)
-    assert refusal(lambda: lane.run(4, PATIENCE_SECONDS, str)) is replies.TOO_MANY_LARGE_MESSAGES
+    assert refusal(lambda: lane.run(4, TIMEOUT_SECONDS, str)) is replies.TOO_MANY_LARGE_MESSAGES
     gate.open()
-    gevent.joinall(running, PATIENCE_SECONDS, raise_error=True)
+    gevent.joinall(running, TIMEOUT_SECONDS, raise_error=True)
 
 
 def test_accounts_take_turns(lane: Lane):
     gate, order = Gate(), []
-    running = [gevent.spawn(lane.run, 0, PATIENCE_SECONDS, gate)]
+    running = [gevent.spawn(lane.run, 0, TIMEOUT_SECONDS, gate)]
     gevent.sleep(0)
     running += [
-        gevent.spawn(lane.run, account, PATIENCE_SECONDS, lambda account=account: order.append(account))
+        gevent.spawn(lane.run, account, TIMEOUT_SECONDS, lambda account=account: order.append(account))
         for account in (1, 1, 2)
     ]
     gevent.sleep(0)
     gate.open()
-    gevent.joinall(running, PATIENCE_SECONDS, raise_error=True)
+    gevent.joinall(running, TIMEOUT_SECONDS, raise_error=True)
     assert order == [1, 2, 1]
 
 
 def test_a_message_that_was_begun_comes_before_new_ones_and_needs_no_place(lane: Lane):
-    gate, order, steps = Gate(), [], offload.Work(lane, 1, time.monotonic() + PATIENCE_SECONDS)
+    gate, order, steps = Gate(), [], offload.Work(lane, 1, time.monotonic() + TIMEOUT_SECONDS)
     steps(str)
-    running = [gevent.spawn(lane.run, 0, PATIENCE_SECONDS, gate)]
+    running = [gevent.spawn(lane.run, 0, TIMEOUT_SECONDS, gate)]
     gevent.sleep(0)
-    running += [gevent.spawn(lane.run, n, PATIENCE_SECONDS, lambda: order.append("new")) for n in range(1, 5)]
+    running += [gevent.spawn(lane.run, n, TIMEOUT_SECONDS, lambda: order.append("new")) for n in range(1, 5)]
     gevent.sleep(0)
     running.append(gevent.spawn(steps, lambda: order.append("begun")))
     gevent.sleep(0)
     assert waiting(lane) == 5
     gate.open()
-    gevent.joinall(running, PATIENCE_SECONDS, raise_error=True)
+    gevent.joinall(running, TIMEOUT_SECONDS, raise_error=True)
     assert order == ["begun", *["new"] * 4]
 
 
 def test_who_waits_too_long_is_refused_and_leaves_the_queue(lane: Lane):
     gate = Gate()
-    running = gevent.spawn(lane.run, 1, PATIENCE_SECONDS, gate)
+    running = gevent.spawn(lane.run, 1, TIMEOUT_SECONDS, gate)
     gevent.sleep(0)
     assert refusal(lambda: lane.run(2, 0.01, str)) is replies.TOO_MANY_LARGE_MESSAGES
     assert waiting(lane) == 0
     gate.open()
-    running.get(timeout=PATIENCE_SECONDS)
+    running.get(timeout=TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("has_its_turn", [False, True])
 def test_a_session_that_is_ended_while_it_waits_takes_no_thread_with_it(lane: Lane, has_its_turn: bool):
     gate = Gate()
-    running = gevent.spawn(lane.run, 1, PATIENCE_SECONDS, gate)
+    running = gevent.spawn(lane.run, 1, TIMEOUT_SECONDS, gate)
     gevent.sleep(0)
-    ended = gevent.spawn(lane.run, 2, PATIENCE_SECONDS, str)
+    ended = gevent.spawn(lane.run, 2, TIMEOUT_SECONDS, str)
     gevent.sleep(0)
     if has_its_turn:
         gate.open()
@@ -138,27 +138,27 @@ def test_a_session_that_is_ended_while_it_waits_takes_no_thread_with_it(lane: La
     else:
         ended.kill()
         gate.open()
-    gevent.joinall([running, ended], PATIENCE_SECONDS)
-    assert lane.run(3, PATIENCE_SECONDS, lambda: "next") == "next"
+    gevent.joinall([running, ended], TIMEOUT_SECONDS)
+    assert lane.run(3, TIMEOUT_SECONDS, lambda: "next") == "next"
 
 
 def test_what_the_work_raises_is_raised_to_its_message(lane: Lane):
     def broken() -> None:
-        raise Refused(replies.BAD_AUTHOR)
+        raise SMTPError(replies.BAD_AUTHOR)
 
-    assert refusal(lambda: lane.run(1, PATIENCE_SECONDS, broken)) is replies.BAD_AUTHOR
+    assert refusal(lambda: lane.run(1, TIMEOUT_SECONDS, broken)) is replies.BAD_AUTHOR
 
 
 def test_a_message_that_finds_the_queue_full_may_come_again(lane: Lane):
     gate, told = Gate(), Event()
-    running = [gevent.spawn(lane.run, 0, PATIENCE_SECONDS, gate)]
+    running = [gevent.spawn(lane.run, 0, TIMEOUT_SECONDS, gate)]
     gevent.sleep(0)
-    running += [gevent.spawn(lane.run, n, PATIENCE_SECONDS, told.set) for n in range(1, 5)]
+    running += [gevent.spawn(lane.run, n, TIMEOUT_SECONDS, told.set) for n in range(1, 5)]
     gevent.sleep(0)
-    assert refusal(lambda: lane.run(9, PATIENCE_SECONDS, str)).code == 452
+    assert refusal(lambda: lane.run(9, TIMEOUT_SECONDS, str)).code == 452
     gate.open()
-    gevent.joinall(running, PATIENCE_SECONDS, raise_error=True)
-    assert lane.run(9, PATIENCE_SECONDS, lambda: "taken") == "taken"
+    gevent.joinall(running, TIMEOUT_SECONDS, raise_error=True)
+    assert lane.run(9, TIMEOUT_SECONDS, lambda: "taken") == "taken"
 
 
 def test_small_messages_do_not_notice_large_ones(sandbox: Sandbox, tmp_path: Any):

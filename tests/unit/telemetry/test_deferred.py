@@ -7,14 +7,14 @@ from pathlib import Path
 import gevent
 
 from smtpgw.telemetry import metrics
-from smtpgw.telemetry.deferred import GATHER_SECONDS, Telling
+from smtpgw.telemetry.deferred import GATHER_SECONDS, Deferred
 from tests.support.gateway import SENDER, Gateway
 from tests.support.sandbox import Sandbox
 
 
 def test_nothing_waits_before_the_start():
     told: list[int] = []
-    Telling().later(lambda: told.append(1))
+    Deferred().later(lambda: told.append(1))
     assert told == [1]
 
 
@@ -22,7 +22,7 @@ def test_what_waits_is_told_in_its_order():
     def telling_of(n: int) -> Callable[[], None]:
         return lambda: told.append(n)
 
-    telling, told = Telling(), []
+    telling, told = Deferred(), []
     telling.start()
     for n in range(3):
         telling.later(telling_of(n))
@@ -38,7 +38,7 @@ def test_what_cannot_be_told_keeps_nobody_else_from_being_told():
     def broken() -> None:
         raise ZeroDivisionError
 
-    telling, told = Telling(), []
+    telling, told = Deferred(), []
     telling.gathers = True
     before = metrics.INTERNAL_ERRORS._value.get()
     telling.later(broken)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials, Envelope, Peer, Submission
-from smtpgw.core.replies import Refused, Reply
+from smtpgw.core.outcomes import Outcome
+from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.dialects.interpreter import Finding, Options, Verdict
 from smtpgw.smtp import session_log
-from smtpgw.submission.ledger import Outcome
-from smtpgw.submission.message_log import Story
+from smtpgw.submission.message_log import MessageLog
 from smtpgw.telemetry import logs
 from smtpgw.telemetry.deferred import TELLING
 from smtpgw.telemetry.log_bounds import MAX_LINE_BYTES, shortened_text
@@ -65,11 +65,11 @@ def message_line(lines: list[bytes], outcomes: list[Outcome], error: Exception |
     recipients = [outcome.recipient for outcome in outcomes]
     raw = b"Message-ID: <" + b"i" * 900 + b"@app.example>\r\n\r\nx"
     account = Account(7, Credentials("u", "p"))
-    story = Story(Submission("s.1", "s", account, Envelope(SENDER, recipients), raw, "192.0.2.1"))
+    story = MessageLog(Submission("s.1", "s", account, Envelope(SENDER, recipients), raw, "192.0.2.1"))
     story.outcomes = outcomes
     story.notes = tuple(told.get("notes", ()))
     story.options(Options(findings=tuple(told.get("findings", ())), metadata=told.get("metadata", {})))
-    problem = error or Refused(Reply(550, "5.0.0", told.get("reply", "no"), "refused_by_api"))
+    problem = error or SMTPError(Reply(550, "5.0.0", told.get("reply", "no"), "refused_by_api"))
     story.__exit__(type(problem), problem, None)
     TELLING.catch_up()
     return checked(lines[-1])
@@ -157,7 +157,7 @@ def test_errors_sessions_logins_and_limits(lines: list[bytes]):
     except ValueError:
         logs.error(what="x" * 100_000, trace=True)
         logs.uncaught("context " * 50_000, *sys.exc_info())  # type: ignore[arg-type]
-    log = session_log.Diary("s", Peer("192.0.2.1", 1))
+    log = session_log.SessionLog("s", Peer("192.0.2.1", 1))
     log.login("PLAIN", "\x01" * 9000 + "@customer.example", replies.BAD_CREDENTIALS, None)
     log.end(tls="", messages=0, seconds=1.0, reason="lost", verb="none", detail="\x00" * 20_000, said_something=True)
     session_log.refused(Peer("192.0.2.99", 1), replies.PROXY_ONLY, reason="y" * 70_000)

@@ -19,14 +19,14 @@ import pytest
 from gevent import get_hub
 from gevent.monkey import get_original
 
-from smtpgw.config.provider_map import Mappings
+from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core.models import Account, Credentials, Envelope, Submission
 from smtpgw.message import parser
 from smtpgw.submission.gateway import Gateway as InProcess
 from smtpgw.telemetry import log_writer, logs, redaction
 from tests.support.gateway import PASSWORD, ROOT, SENDER, USERNAME, Gateway
-from tests.support.line import PATIENCE_SECONDS
+from tests.support.line import TIMEOUT_SECONDS
 from tests.support.log_fields import vocabulary
 from tests.support.sandbox import Sandbox
 
@@ -36,7 +36,7 @@ KEY = "a key that only the operator has"
 
 def story(log: Path, needle: str, least: int = 1) -> list[dict[str, Any]]:
     """The log query: what `grep` finds of a Message-ID. Waits until it finds so much: lines are written soon."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         lines = log.read_text().splitlines(keepends=True)  # the last one may be half written
         found = [json.loads(line) for line in lines if needle in line and line.endswith("\n")]
@@ -253,7 +253,7 @@ def test_a_bug_of_ours_is_in_the_story_too(lines, sandbox, monkeypatch):
     def broken(raw, inline_images, **options):
         raise RuntimeError("a bug")
 
-    gateway = InProcess(settings(CAKEMAIL_API_URL=sandbox.url), Mappings.EMPTY)
+    gateway = InProcess(settings(CAKEMAIL_API_URL=sandbox.url), ProviderMap.EMPTY)
     monkeypatch.setattr(parser, "parse", broken)
     account = Account(7, Credentials(USERNAME, PASSWORD))
     raw = b"Subject: x\r\nmessage-id:\r\n <folded@app.example>\r\n\r\nMessage-ID: <not@this.one>"
@@ -413,14 +413,14 @@ class Pipe:
 
 def test_a_blocked_pipe_blocks_nobody_and_what_is_dropped_is_said():
     pipe = Pipe()
-    out = log_writer.Outlet(pipe.writing, lambda lines: b"dropped %d\n" % lines)
+    out = log_writer.LogWriter(pipe.writing, lambda lines: b"dropped %d\n" % lines)
     out.start()
     began = time.monotonic()
-    for number in range(log_writer.MOST_LINES * 3):
+    for number in range(log_writer.MAX_LINES * 3):
         out.put(b"line %06d\n" % number)
     assert time.monotonic() - began < 5  # and not for ever
     dropped = out.newly_dropped()
-    assert log_writer.MOST_LINES < dropped < log_writer.MOST_LINES * 2 + 1
+    assert log_writer.MAX_LINES < dropped < log_writer.MAX_LINES * 2 + 1
     assert out.newly_dropped() == 0
     out.flush(0.1)  # does not wait for who does not read
 
@@ -434,13 +434,13 @@ def test_a_blocked_pipe_blocks_nobody_and_what_is_dropped_is_said():
     found = read[0].splitlines()
     assert sum(int(line.split()[1]) for line in found if line.startswith(b"dropped")) == dropped
     assert found[0] == b"line 000000"
-    assert len([line for line in found if line.startswith(b"line")]) == log_writer.MOST_LINES * 3 - dropped
+    assert len([line for line in found if line.startswith(b"line")]) == log_writer.MAX_LINES * 3 - dropped
     pipe.close()
 
 
 def test_lines_are_written_in_their_order_and_whole():
     pipe = Pipe()
-    out = log_writer.Outlet(pipe.writing, lambda lines: b"")
+    out = log_writer.LogWriter(pipe.writing, lambda lines: b"")
     out.put(b"before the fork\n")
     out.start()
     for number in range(50):
@@ -455,8 +455,8 @@ def test_before_the_fork_a_reader_that_does_not_read_costs_a_second_and_no_more(
     os.set_blocking(pipe.writing, False)
     os.write(pipe.writing, b"x" * 4096)
     os.set_blocking(pipe.writing, True)
-    monkeypatch.setattr(log_writer, "PATIENCE_SECONDS", 0.1)
-    out = log_writer.Outlet(pipe.writing, lambda lines: b"dropped %d\n" % lines)
+    monkeypatch.setattr(log_writer, "TIMEOUT_SECONDS", 0.1)
+    out = log_writer.LogWriter(pipe.writing, lambda lines: b"dropped %d\n" % lines)
     out.put(b"nobody will read this\n")
     assert out.dropped == 1
     os.read(pipe.reading, 8192)
@@ -467,7 +467,7 @@ def test_before_the_fork_a_reader_that_does_not_read_costs_a_second_and_no_more(
 
 def test_a_reader_that_is_gone_is_no_trouble(capfd):
     pipe = Pipe()
-    out = log_writer.Outlet(pipe.writing, lambda lines: b"dropped\n")
+    out = log_writer.LogWriter(pipe.writing, lambda lines: b"dropped\n")
     out.start()
     os.close(pipe.reading)
     time.sleep(0.05)  # gevent closes at the loop's next turn
@@ -487,7 +487,7 @@ def test_a_gateway_whose_log_nobody_reads_goes_on(sandbox, tmp_path):
     with gateway:
         client = gateway.client()
         text = mail("<{}@app.example>", headers="X-Mailgun-Drop-Message: yes\r\n")  # no call of the API: quick
-        for number in range(log_writer.MOST_LINES + 800):
+        for number in range(log_writer.MAX_LINES + 800):
             client.sendmail(SENDER, ["a@b.example"], text.replace("{}", str(number)))
         _, page = gateway.get("/metrics")
         dropped = float(re.search(r"(?m)^smtpgw_log_lines_dropped_total (\S+)", page)[1])
@@ -519,7 +519,10 @@ def test_the_thread_is_none_of_gevents():
 
 
 def test_warnings_of_python_go_to_the_log():
-    script = "import warnings; from smtpgw.telemetry import logs; logs.configure('info', 'json', 'masked'); warnings.warn('a warning')"
+    script = (
+        "import warnings; from smtpgw.telemetry import logs;"
+        "logs.configure('info', 'json', 'masked'); warnings.warn('a warning')"
+    )
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     line = json.loads(run.stdout)
     assert (line["event"], line["level"]) == ("error", "warning")

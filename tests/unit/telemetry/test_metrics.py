@@ -20,6 +20,7 @@ from smtpgw.commands.scrape import Interval, Scrape, quantile
 from smtpgw.dialects import interpreter
 from smtpgw.dialects.interpreter import Verdict
 from smtpgw.smtp import session, session_log
+from smtpgw.smtp.session_log import REASONS
 from smtpgw.telemetry import buffered, metrics, top_share
 from tests.support.gateway import SENDER, USERNAME, Gateway
 from tests.support.sandbox import Sandbox
@@ -109,7 +110,7 @@ def test_each_series_has_the_labels_described_with_values_of_their_sets(after_a_
 def test_small_sets_are_whole_from_the_beginning(after_a_full_session):
     """So that the first event of a kind is an increase, and an alert sees it."""
     small = [d for d in metrics.CATALOG if d.labels and not d.name.startswith("smtpgw_http")]
-    small = [d for d in small if prod(map(len, d.labels.values())) <= metrics.MOST_AT_ZERO]
+    small = [d for d in small if prod(map(len, d.labels.values())) <= metrics.MAX_AT_ZERO]
     assert len(small) > 10
     for described in small:
         name = described.name + "_count" * (described.type == "histogram")
@@ -185,7 +186,7 @@ def test_verbs_are_those_of_the_session():
 
 
 def test_reasons_are_those_of_the_session():
-    assert {*session.REASONS.values(), "lost", "error", "other", "check"} == set(metrics.REASONS)
+    assert {*REASONS.values(), "lost", "error", "other", "check"} == set(metrics.REASONS)
 
 
 def test_dialects_and_verdicts_are_those_there_are():
@@ -277,7 +278,7 @@ class Clock:
 def share_of(counts: dict[object, int]) -> float:
     clock, registry = Clock(), CollectorRegistry()
     gauge = prometheus_client.Gauge("g", "m", registry=registry)
-    share = top_share.Share(gauge, clock)
+    share = top_share.TopShare(gauge, clock)
     for key, times in counts.items():
         for _ in range(times):
             share.count(key)
@@ -302,7 +303,7 @@ def test_few_have_no_share():
 
 
 def test_keys_are_bounded():
-    assert share_of(dict.fromkeys(range(top_share.MOST_KEYS + 500), 1) | {0: 3}) == pytest.approx(3 / 10_503, rel=0.1)
+    assert share_of(dict.fromkeys(range(top_share.MAX_KEYS + 500), 1) | {0: 3}) == pytest.approx(3 / 10_503, rel=0.1)
 
 
 # --- Reading what is scraped

@@ -218,7 +218,10 @@ def without_packages(tmp_path) -> dict[str, str]:
 
 def test_without_the_packages_all_but_tracing_works(without_packages, tmp_path, sandbox):
     gateway = Gateway(sandbox.url, tmp_path)
-    script = "import smtpgw.server.worker, smtpgw.submission.gateway, smtpgw.server.health; from smtpgw.telemetry import tracing; print(tracing.is_installed())"
+    script = (
+        "import smtpgw.server.worker, smtpgw.submission.gateway, smtpgw.server.health;"
+        "from smtpgw.telemetry import tracing; print(tracing.is_installed())"
+    )
     run = subprocess.run([sys.executable, "-S", "-c", script], env=without_packages, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("False\n", "")
     run = subprocess.run(
