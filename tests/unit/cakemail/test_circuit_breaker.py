@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smtpgw.cakemail import circuit_breaker
-from smtpgw.cakemail.circuit_breaker import PROBE_SECONDS, Admission, Breaker
+from smtpgw.cakemail.circuit_breaker import PROBE_SECONDS, Breaker, MessageAdmission
 from smtpgw.cakemail.client import (
     ApiError,
     Busy,
@@ -156,7 +156,7 @@ def test_a_message_that_only_begins_takes_no_probe(clocked: Clocked) -> None:
 
 def test_the_probe_is_a_message_with_all_its_recipients(clocked: Clocked) -> None:
     clocked.fail(NotReached(""), 5, 5)
-    probe, other = Admission(clocked.breaker), Admission(clocked.breaker)
+    probe, other = MessageAdmission(clocked.breaker), MessageAdmission(clocked.breaker)
     for _ in range(3):
         probe.check()
     assert not is_let(other.check)
@@ -168,7 +168,7 @@ def test_the_probe_is_a_message_with_all_its_recipients(clocked: Clocked) -> Non
 
 
 def test_a_message_under_way_makes_no_more_calls_once_it_is_open(clocked: Clocked) -> None:
-    under_way = Admission(clocked.breaker)
+    under_way = MessageAdmission(clocked.breaker)
     under_way.check()
     clocked.fail(NotReached(""), 4, 5)
     clocked.fail(NotReached(""), 1, 0)

@@ -10,7 +10,7 @@ from time import monotonic
 import gevent
 import pytest
 
-from smtpgw.cakemail.transport import Adapter, Connection, NotAnswered, NotSent, Transport
+from smtpgw.cakemail.transport import Adapter, ApiConnection, NotAnswered, NotSent, Transport
 from smtpgw.sandbox.certificate import write_pair
 from tests.support.raw_api import RawApi, Request, http
 
@@ -192,7 +192,7 @@ def test_the_kernel_looks_after_a_connection(api: RawApi) -> None:
     transport = transport_to(api.url)
     get(transport)
     (connection,) = adapter(transport).idle
-    assert isinstance(connection, Connection)
+    assert isinstance(connection, ApiConnection)
     assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30
     assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
