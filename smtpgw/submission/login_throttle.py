@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class FailureCounts:
-    """FailureCounts in windows of time, kept in a storage that all pods share; while that fails, in this process."""
+    """Counts in windows of time, kept in a storage that all pods share; while that fails, in this process."""
 
     def __init__(self, storage_url: str, clock: Callable[[], float] = monotonic) -> None:
         self.own = FixedWindowRateLimiter(MemoryStorage())

@@ -180,7 +180,7 @@ DIALECTS = counter(
 )
 LARGEST_SHARE = gauge(
     "smtpgw_largest_share_ratio",
-    "TopShare of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
+    "Share of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
     "livemax",
     of=SHARED,
 )
