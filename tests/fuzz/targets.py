@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from smtpgw.cakemail.http11 import AnswerReader, InvalidAnswer
 from smtpgw.config.provider_map import ProviderMap
 from smtpgw.core.addresses import mailbox
 from smtpgw.core.replies import SMTPError
@@ -92,6 +93,25 @@ def dialogue(octets: bytes) -> None:
     assert heard.startswith(b"220 "), heard
 
 
+def api_answer(octets: bytes) -> None:
+    """An answer of the API reads as the same, or as invalid, in whatever pieces it comes."""
+    pieces = [octets[at : at + 1] for at in range(len(octets))]
+    assert read_answer([octets]) == read_answer(pieces)
+
+
+def read_answer(pieces: list[bytes]) -> tuple[int, dict[str, str], bytes] | None:
+    """Return status, header and body of an answer, None where it is invalid or not whole."""
+    reader = AnswerReader()
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+        if not reader.is_whole:
+            reader.end()
+    except InvalidAnswer:
+        return None
+    return reader.status, reader.headers, reader.content
+
+
 def check(refusal: SMTPError) -> None:
     """A refusal is for the client to hear: a line of ASCII, or several, with a code that means one."""
     assert 400 <= refusal.reply.code < 600, refusal
@@ -107,4 +127,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": headers,
     "proxy_header": proxy_header,
     "dialogue": dialogue,
+    "api_answer": api_answer,
 }
