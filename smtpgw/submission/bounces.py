@@ -100,7 +100,7 @@ class Bounces:
             metrics.NOTICES.count("none")
             return None
         try:
-            mailbox(reverse_path)
+            address = mailbox(reverse_path)
         except SMTPError:
             metrics.NOTICES.count("no_address")
             logs.error(id=sent.submission.id, what="no notice: the reverse-path is no mailbox")
@@ -108,8 +108,8 @@ class Bounces:
         try:
             directory = self.delivery.accounts.directory(sent.submission.account, sent.account_id, sent.deadline)
         except ApiError as problem:
-            return Outcome(reverse_path, reply=reply_to(problem))
-        if not is_own(reverse_path, directory, domains=self.domains):
+            return Outcome(address, reply=reply_to(problem))
+        if not is_own(address, directory, domains=self.domains):
             metrics.NOTICES.count("foreign_address")
             sent.notes.append(FOREIGN)
             return None
@@ -117,7 +117,7 @@ class Bounces:
         options = Options(tracking=translation.NOT_TRACKED, account_id=sent.account_id)
         request = translation.translate(notice, options, sent.sender_id, sent.list_id, "transactional")
         account, identity = sent.submission.account, sent.identity.of_notice()
-        outcome = self.delivery.send(request, [reverse_path], account, identity, sent.deadline)[0]
+        outcome = self.delivery.send(request, [address], account, identity, sent.deadline)[0]
         if not outcome.is_deferred:
             metrics.NOTICES.count("sent" if outcome.is_accepted else "refused")
         return outcome

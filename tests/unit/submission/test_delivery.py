@@ -407,6 +407,12 @@ def test_a_bug_in_the_notice_is_logged_and_the_message_stays_accepted(
     assert [fields["what"] for fields in told] == ["no notice, or none that could be told of"]
 
 
+def test_a_notice_goes_to_the_ascii_form_of_an_international_domain(api: Api, gw: Submitting) -> None:
+    api.queue[BOB] = [http({"detail": "no"}, 422)]
+    assert gw.send([ANN, BOB], message("idn"), reverse_path="x@bücher.cakemail.example").code == 250
+    assert sorted(api.got) == [ANN, "x@xn--bcher-kva.cakemail.example"]
+
+
 def test_a_bug_between_acceptance_and_reply_doubles_nothing(
     api: Api, gw: Submitting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
