@@ -111,7 +111,7 @@ class Cakemail:
             settings.api_connect_timeout_seconds,
             settings.api_idle_timeout_seconds,
         )
-        self.exchange = tracing.exchanges(self.transport.exchange)
+        self.exchange = tracing.trace_exchange(self.transport.exchange)
         self.slots = Slots(settings.api_connections)
         self.waiting = 0
         metrics.SAMPLED[metrics.API_IN_FLIGHT] = lambda: settings.api_connections - self.slots.counter
@@ -224,7 +224,7 @@ class Cakemail:
         began, status = monotonic(), "unanswered"
         try:
             answer = self.exchange(method, target, headers, body, seconds)
-            status = metrics.status(answer.status_code)
+            status = metrics.status_label(answer.status_code)
         except NotSent as problem:
             status = "unreached"
             raise NotReached(str(problem)) from problem

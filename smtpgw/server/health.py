@@ -11,8 +11,7 @@ from flask import Flask, request
 from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
-from smtpgw.telemetry import metrics
-from smtpgw.telemetry.deferred import TELLING
+from smtpgw.telemetry import deferred, metrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,7 +27,7 @@ def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Fl
     @app.before_request
     def count_to_the_end() -> None:
         if request.path == "/metrics":
-            TELLING.catch_up()
+            deferred.flush()
             metrics.flush()
 
     @app.get("/health/live")

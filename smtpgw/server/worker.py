@@ -64,12 +64,11 @@ class GatewayWorker(GeventWorker):
         from smtpgw.server import health
         from smtpgw.smtp.admission import ByteBudget, SessionLimiter
         from smtpgw.submission.gateway import Gateway
-        from smtpgw.telemetry import logs, metrics, tracing
-        from smtpgw.telemetry.deferred import TELLING
+        from smtpgw.telemetry import deferred, logs, metrics, tracing
 
         settings = self.settings = cast(HasSettings, self.app).settings
         logs.start()
-        TELLING.start()
+        deferred.start()
         gevent.get_hub().print_exception = logs.uncaught  # type: ignore[method-assign, assignment]
         tracing.start(settings, __version__)
         mappings = ProviderMap.load(settings.mappings_file) if settings.mappings_file else ProviderMap.EMPTY
@@ -156,8 +155,7 @@ class GatewayWorker(GeventWorker):
 
     def drain(self, servers: list[StreamServer]) -> None:
         """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
-        from smtpgw.telemetry import logs, metrics
-        from smtpgw.telemetry.deferred import TELLING
+        from smtpgw.telemetry import deferred, logs, metrics
 
         began = time.monotonic()
         self.share.leave()
@@ -172,7 +170,7 @@ class GatewayWorker(GeventWorker):
         cut = self.doorkeeper.open
         for server in servers:
             server.stop(timeout=TICK_SECONDS)
-        TELLING.catch_up()
+        deferred.flush()
         logs.lifecycle(
             what="worker drained", worker=self.pid, sessions=open_at_first, cut=cut, seconds=time.monotonic() - began
         )

@@ -106,7 +106,7 @@ class Session:
             raise
         except Exception:  # noqa: BLE001  our own bug: never a 5xx, never a traceback to the client
             self.closing = "error" if self.in_data else ""  # what is left of a message is not commands
-            internal_errors.told(session=self.id, verb=self.verb)
+            internal_errors.log_exception(session=self.id, verb=self.verb)
             return replies.INTERNAL_ERROR
 
     def answer(self, line: bytes) -> Reply | None:

@@ -9,8 +9,7 @@ from smtpgw.core.addresses import mailbox
 from smtpgw.core.models import Account, Peer
 from smtpgw.core.networks import client_key
 from smtpgw.core.replies import Reply, SMTPError
-from smtpgw.telemetry import logs, metrics
-from smtpgw.telemetry.deferred import TELLING
+from smtpgw.telemetry import deferred, logs, metrics
 
 # Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
 LIMITS = frozenset(
@@ -58,7 +57,7 @@ class SessionLog:
         metrics.AUTH.count(result)
         self.account_id = account.id if account else None
         now, account_id = datetime.now(UTC), self.account_id
-        TELLING.later(
+        deferred.submit(
             lambda: logs.auth(
                 time=now,
                 session=self.session_id,
@@ -80,7 +79,7 @@ class SessionLog:
         if reason == "lost":
             metrics.CONNECTIONS_LOST.count(verb)
         now = datetime.now(UTC)
-        TELLING.later(  # after the lines of its messages
+        deferred.submit(  # after the lines of its messages
             lambda: logs.session(
                 time=now,
                 quiet=is_check or not said_something,

@@ -88,7 +88,7 @@ class Bounces:
         try:
             outcome = self._send(sent, outcomes, refused)
         except Exception:  # noqa: BLE001  our own bug: what was accepted stays accepted
-            internal_errors.told(id=sent.submission.id, what="no notice, or none that could be told of")
+            internal_errors.log_exception(id=sent.submission.id, what="no notice, or none that could be told of")
             return None
         if outcome and outcome.is_deferred:
             raise SMTPError(outcome.reply)

@@ -85,7 +85,7 @@ class Delivery:
         if len(recipients) == 1:
             return [once(recipients[0])]
         parallel = max(1, min(self.settings.recipients_in_parallel, MAX_COPIES_BYTES // len(request.template)))
-        outcomes = list(Pool(parallel).map(tracing.carried(once), recipients))
+        outcomes = list(Pool(parallel).map(tracing.propagate(once), recipients))
         if any(outcome.is_deferred for outcome in outcomes):
             self.memory.await_retry(message, outcomes)
         return outcomes
@@ -151,7 +151,7 @@ def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
     except ApiError as problem:
         return Outcome(recipient, reply=reply_to(problem), is_unknown=isinstance(problem, SubmissionUnknown))
     except Exception:  # noqa: BLE001  our own bug must not lose what was accepted for the other recipients
-        internal_errors.told(what="a recipient could not be submitted")
+        internal_errors.log_exception(what="a recipient could not be submitted")
         return Outcome(recipient, reply=replies.INTERNAL_ERROR)
 
 

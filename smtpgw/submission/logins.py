@@ -58,7 +58,7 @@ class SingleFlight:
         """What the work returns or raises; OutcomeUnknown at the deadline, a monotonic time, and the work goes on."""
         if key not in self.running:
             self.running[key] = AsyncResult()
-            gevent.spawn(tracing.carried(lambda key: self._run(key, work)), key)
+            gevent.spawn(tracing.propagate(lambda key: self._run(key, work)), key)
         result = self.running[key]
         if not result.ready():
             result.wait(max(0.0, deadline - monotonic()))

@@ -17,8 +17,7 @@ from smtpgw.dialects.interpreter import Finding, HeaderError, Options, Verdict
 from smtpgw.message.fields import SECTION_BYTES
 from smtpgw.message.parser import Message
 from smtpgw.submission.translation import EmailRequest
-from smtpgw.telemetry import internal_errors, logs, metrics, tracing
-from smtpgw.telemetry.deferred import TELLING
+from smtpgw.telemetry import deferred, internal_errors, logs, metrics, tracing
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -69,7 +68,7 @@ class MessageLog:
         try:
             self._end(problem)
         except Exception:  # noqa: BLE001  our own bug must not change what the client hears
-            internal_errors.told(id=self.id, what="a message could not be told of")
+            internal_errors.log_exception(id=self.id, what="a message could not be told of")
 
     def _end(self, problem: BaseException | None) -> None:
         try:
@@ -80,7 +79,7 @@ class MessageLog:
             if self.span:
                 self._trace(self.span)
             self.raw = b""  # it may be megabytes
-            TELLING.later(self._tell)
+            deferred.submit(self._tell)
         finally:
             self.trace.__exit__(None, None, None)
 
@@ -189,7 +188,7 @@ class MessageLog:
             }
         )
         if self.reply.is_temporary:
-            tracing.failed(span, self.reply.name)
+            tracing.mark_failed(span, self.reply.name)
 
 
 class Stage:

@@ -1,8 +1,8 @@
-"""Counters and histograms for what every message does: counted in plain numbers, and handed on twice a second.
+"""Buffered Prometheus instruments, for events that every message causes.
 
-A Counter of prometheus_client costs 2 µs with labels, 1 µs without, and twice that with several workers, where it is
-kept in a file for all of them; a Histogram more. A message is counted some fifteen times. `count` and `add` cost a
-quarter of a microsecond; `flush` hands on what has come together, as does each scrape of a process that is alone.
+The instruments of prometheus_client are expensive on the path of a message, the more so with several workers, where
+their values are in shared files. `count` and `add` only change plain numbers. `flush`, which runs twice a second,
+passes the sums on, and so does each scrape of a single process. See docs/performance.md.
 """
 
 from bisect import bisect_left
@@ -17,17 +17,22 @@ Labels = tuple[str | int, ...]
 
 
 class Counter(prometheus_client.Counter):
-    """A counter; `inc` works, too."""
+    """Counter with a buffered method, `count`. `inc` works as usual."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.pending: defaultdict[Labels, int] = defaultdict(int)
 
     def count(self, *labels: str | int) -> None:
-        """Add one for these values of the labels, in their order."""
+        """Count one event.
+
+        Args:
+            labels: the values of the labels, in the order of their declaration.
+        """
         self.pending[labels] += 1
 
     def flush(self) -> None:
+        """Pass the buffered counts on to prometheus_client."""
         pending, self.pending = self.pending, defaultdict(int)
         for labels, times in pending.items():
             (self.labels(*labels) if labels else self).inc(times)
@@ -38,14 +43,19 @@ class Counter(prometheus_client.Counter):
 
 
 class Histogram(prometheus_client.Histogram):
-    """A histogram; `observe` works, too."""
+    """Histogram with a buffered method, `add`. `observe` works as usual."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.pending: dict[Labels, tuple[list[int], list[float]]] = {}
 
     def add(self, amount: float, *labels: str | int) -> None:
-        """Observe an amount, for these values of the labels."""
+        """Observe an amount.
+
+        Args:
+            amount: the amount.
+            labels: the values of the labels, in the order of their declaration.
+        """
         try:
             times, total = self.pending[labels]
         except KeyError:
@@ -54,6 +64,7 @@ class Histogram(prometheus_client.Histogram):
         total[0] += amount
 
     def flush(self) -> None:
+        """Pass the buffered amounts on to prometheus_client."""
         pending, self.pending = self.pending, {}
         for labels, (times, total) in pending.items():
             child = self.labels(*labels) if labels else self

@@ -1,8 +1,8 @@
-"""Tells of messages and sessions a moment later, twenty times a second, one after the other.
+"""Deferred emission of telemetry: log lines and metrics of messages and sessions are written in short batches.
 
-A message's line in the log and its metrics take 20 µs when many are told of in a row. Between all else that a message
-takes it is twice that, 4 % of its CPU, since by then the processor has nothing of it at hand. Before `start`, and so
-in tools, nothing waits.
+Emitting them in batches takes less CPU than emitting each one in the middle of a message, because the code and the data
+stay in the processor's cache. See docs/performance.md. Before `start`, and so in the command-line tools, every callback
+runs at once.
 """
 
 from collections.abc import Callable
@@ -11,41 +11,45 @@ import gevent
 
 from smtpgw.telemetry import internal_errors
 
-GATHER_SECONDS = 0.05  # what a process that is killed has not told of
+# A process that is killed loses the telemetry of at most this time.
+FLUSH_INTERVAL_SECONDS = 0.05
 
 
-class Deferred:
-    """What is to be told, in the order in which it happened."""
+class DeferredCalls:
+    """Callbacks that wait for the next flush, in the order in which they were submitted."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
-        self.gathers = False
+        self.is_started = False
 
-    def later(self, tell: Callable[[], None]) -> None:
-        """Have this done soon. Raises nothing, nor does what it is given: what Cakemail has accepted is accepted."""
-        self.waiting.append(tell)
-        if not self.gathers:
-            self.catch_up()
+    def submit(self, callback: Callable[[], None]) -> None:
+        """Queue a callback for the next flush.
 
-    def catch_up(self) -> None:
-        """Tell of all that waits: before metrics are read, and at the end of the process."""
+        Exceptions of the callback are logged, never propagated: the message has already been accepted.
+        """
+        self.waiting.append(callback)
+        if not self.is_started:
+            self.flush()
+
+    def flush(self) -> None:
+        """Run all callbacks that wait. Called before each scrape and at the end of the process, too."""
         waiting, self.waiting = self.waiting, []
-        for tell in waiting:
+        for callback in waiting:
             try:
-                tell()
-            except Exception:  # noqa: BLE001  the rest is still to be told
-                internal_errors.told(what="a message or session could not be told of")
+                callback()
+            except Exception:  # noqa: BLE001  the other callbacks must still run
+                internal_errors.log_exception(what="the telemetry of a message or session could not be written")
 
     def start(self) -> None:
-        """Gather from now on; once in a process, after its fork."""
-        self.gathers = True
-        gevent.spawn(self._tell_again_and_again)
+        """Begin to defer. Call it once in each process, after the fork."""
+        self.is_started = True
+        gevent.spawn(self._flush_regularly)
 
-    def _tell_again_and_again(self) -> None:
-        """The greenlet's whole life."""
+    def _flush_regularly(self) -> None:
         while True:
-            gevent.sleep(GATHER_SECONDS)
-            self.catch_up()
+            gevent.sleep(FLUSH_INTERVAL_SECONDS)
+            self.flush()
 
 
-TELLING = Deferred()  # of this process
+_CALLS = DeferredCalls()
+submit, flush, start = _CALLS.submit, _CALLS.flush, _CALLS.start

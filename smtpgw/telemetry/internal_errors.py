@@ -1,15 +1,15 @@
-"""What is told of our own bugs: the counter, and the traceback in the log."""
+"""Report unexpected exceptions, which are bugs of the gateway: a counter, and the traceback in the log."""
 
 from contextlib import suppress
 
 from smtpgw.telemetry import logs, metrics
 
 
-def told(**fields: object) -> None:
+def log_exception(**fields: object) -> None:
     """Count and log the exception that is being handled.
 
-    Raises nothing: it may be the log or a counter that is broken, and a client must not hear that its message failed
-    because of it.
+    Raises nothing, even when the log or the counter itself is broken: the failure of a report must not change the
+    reply to the client.
     """
     with suppress(Exception):
         metrics.INTERNAL_ERRORS.inc()

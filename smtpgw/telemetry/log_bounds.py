@@ -1,7 +1,7 @@
-"""Log lines of bounded size: a longer one says less of each list and text, and how much it leaves out.
+"""Log lines of bounded size: of a longer line, lists and texts are cut, and the line shows how much is omitted.
 
-Collectors cut or split long lines, and then they are no JSON any more. A line that is short enough costs nothing here.
-Gunicorn's master imports this module: nothing heavy here.
+Log collectors cut or split long lines, which are then no longer valid JSON. A line that is short enough never gets
+here. Gunicorn's master imports this module, so it imports nothing heavy.
 """
 
 from collections.abc import Mapping
@@ -11,32 +11,34 @@ from itertools import islice
 import orjson
 
 MAX_LINE_BYTES = 16_384
-# How many items of a list and characters of a text are kept: the first of these with which the line is short enough.
+# Items of a list and characters of a text that are kept. The first step that makes the line short enough is used.
 STEPS = ((150, 2000), (100, 1000), (50, 500), (25, 250), (10, 100), (4, 40))
-TRACE_SHARE = 4  # a traceback may have so many times the characters of another text
-MESSAGE_ID_CHARACTERS = 998  # a line of a message (RFC 5322 §2.1.1): what support looks for is never cut below it
+# A traceback may have this many times the characters of another text.
+TRACE_FACTOR = 4
+# The longest line of a message (RFC 5322 §2.1.1). Support searches for message ids, so they are never cut below it.
+MESSAGE_ID_CHARACTERS = 998
 MAX_FIELDS = 40
 MAX_DEPTH = 4
 MAX_INTEGER_BITS = 63
-# What is left when even the last step is too long: what the line is about.
+# The fields that are left when the line is too long even with the last step.
 CORE = ("time", "level", "event", "id", "session", "client", "account", "result", "reason", "limit", "what")
 CORE_CHARACTERS = 60
 
 
-def shortened(fields: Mapping[str, object]) -> bytes:
-    """Return the fields as one line of JSON of at most MAX_LINE_BYTES octets."""
+def shorten(fields: Mapping[str, object]) -> bytes:
+    """Return the fields as one line of JSON with at most MAX_LINE_BYTES octets."""
     for items, characters in STEPS:
-        line = _dumped(_cut_fields(fields, items, characters))
+        line = _dump(_cut_fields(fields, items, characters))
         if len(line) <= MAX_LINE_BYTES:
             return line
     core = {name: _cut(fields[name], 1, CORE_CHARACTERS, MAX_DEPTH) for name in CORE if name in fields}
     if "message_id" in fields:
-        core["message_id"] = _readable(fields["message_id"], MESSAGE_ID_CHARACTERS)
-    return _dumped({**core, "fields_omitted": len(fields) - len(core)})
+        core["message_id"] = _printable(fields["message_id"], MESSAGE_ID_CHARACTERS)
+    return _dump({**core, "fields_omitted": len(fields) - len(core)})
 
 
-def shortened_text(text: str, characters: int) -> str:
-    """Return the beginning and the end of a text that has more characters, and between them how many are missing."""
+def shorten_text(text: str, characters: int) -> str:
+    """Return the text, or its beginning and end and the number of characters omitted between them."""
     if len(text) <= characters:
         return text
     head = characters * 2 // 3
@@ -44,15 +46,15 @@ def shortened_text(text: str, characters: int) -> str:
     return f"{text[:head]}… ({len(text) - characters} characters omitted) …{text[-tail:]}"
 
 
-def _dumped(fields: Mapping[str, object]) -> bytes:
+def _dump(fields: Mapping[str, object]) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _cut_fields(fields: Mapping[str, object], items: int, characters: int) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in islice(fields.items(), MAX_FIELDS):
-        key = _readable(name, characters)
-        found[key] = _cut(value, items, _characters_of(name, characters), 0)
+        key = _printable(name, characters)
+        found[key] = _cut(value, items, _max_characters(name, characters), 0)
         omitted = len(value) - items if isinstance(value, (list, tuple, set, frozenset, dict)) else 0
         if omitted > 0:
             found[f"{key}_omitted"] = omitted
@@ -61,15 +63,15 @@ def _cut_fields(fields: Mapping[str, object], items: int, characters: int) -> di
     return found
 
 
-def _characters_of(name: str, characters: int) -> int:
-    """How many characters the text of a field may have, where another one has so many."""
+def _max_characters(name: str, characters: int) -> int:
+    """Return the limit for the text of this field, given the limit for an ordinary field."""
     if name == "trace":
-        return characters * TRACE_SHARE
+        return characters * TRACE_FACTOR
     return max(characters, MESSAGE_ID_CHARACTERS) if name == "message_id" else characters
 
 
 def _cut(value: object, items: int, characters: int, depth: int) -> object:
-    """A value that JSON can carry, with no more than so many items at each level and characters in each text."""
+    """Return a JSON value with at most this many items at each level and this many characters in each text."""
     if value is None or isinstance(value, (bool, float, datetime)):
         return value
     if isinstance(value, int) and value.bit_length() <= MAX_INTEGER_BITS:
@@ -78,14 +80,14 @@ def _cut(value: object, items: int, characters: int, depth: int) -> object:
         return [_cut(one, items, characters, depth + 1) for one in islice(value, items)]
     if depth < MAX_DEPTH and isinstance(value, dict):
         some = islice(value.items(), items)
-        return {_readable(name, characters): _cut(one, items, characters, depth + 1) for name, one in some}
-    return _readable(value, characters)
+        return {_printable(name, characters): _cut(one, items, characters, depth + 1) for name, one in some}
+    return _printable(value, characters)
 
 
-def _readable(value: object, characters: int) -> str:
-    """A value as a text that is not too long, of characters that UTF-8 can carry."""
+def _printable(value: object, characters: int) -> str:
+    """Return a value as a text of at most this many characters that UTF-8 can encode."""
     try:
         text = value if isinstance(value, str) else str(value)
-    except Exception as problem:  # noqa: BLE001  a line must be written, whatever an object does
+    except Exception as problem:  # noqa: BLE001  the line must be written, even if an object cannot be printed
         text = f"({type(value).__name__}: {type(problem).__name__})"
-    return shortened_text(text, characters).encode("utf-8", "replace").decode()
+    return shorten_text(text, characters).encode("utf-8", "replace").decode()

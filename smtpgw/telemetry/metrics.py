@@ -1,8 +1,8 @@
-"""Every metric, its labels and the values they may have.
+"""All metrics, their labels and the values of these labels.
 
-Label values come from fixed sets: nothing that a client sends becomes one. Imported by a worker after the fork,
-since prometheus_client chooses between one process and several (`PROMETHEUS_MULTIPROC_DIR`) when it is imported.
-What every message does is counted by the quick `count` and `add`; what is rare by `labels(…).inc()`.
+The values of labels come from fixed sets and never from a client. A worker imports this module after the fork, because
+prometheus_client chooses between one process and several (`PROMETHEUS_MULTIPROC_DIR`) when it is imported. Events that
+every message causes are counted with the buffered `count` and `add`, rare ones with `labels(…).inc()`.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from smtpgw.telemetry import logs
 from smtpgw.telemetry.buffered import Counter, Histogram
 from smtpgw.telemetry.top_share import TopShare
 
-# The objectives are 100 ms on top of the API's own time, and 2 s for the whole: buckets are dense around both.
+# Buckets are dense around the latency objectives: overhead without the API, and the whole duration of a message.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 25.0)
 OVERHEAD_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -31,7 +31,7 @@ ALL_REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Re
 CODES = sorted({str(reply.code) for reply in ALL_REPLIES})
 ERROR_REPLIES = [reply.name for reply in ALL_REPLIES if reply.is_error]
 VERBS = (
-    "connect", "none",  # none: a line that is no command, or the end of the wait for one
+    "connect", "none",  # none: the line was not a command, or no command came
     "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "rset", "noop", "vrfy", "help", "quit",
 )  # fmt: skip
 REASONS = (
@@ -52,9 +52,9 @@ DIALECT_NAMES = (
 ENDPOINTS = ("token", "account", "senders", "lists", "emails")
 STATUSES = (
     "200", "201", "400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504",
-    "1xx", "2xx", "3xx", "4xx", "5xx",  # the others
-    "unreached",  # no connection came about
-    "unanswered",  # the request was sent, and no whole answer came in time
+    "1xx", "2xx", "3xx", "4xx", "5xx",  # any other status of the class
+    "unreached",  # no connection could be opened
+    "unanswered",  # the request was sent, but no complete answer came in time
 )  # fmt: skip
 
 SHARED = (
@@ -65,11 +65,13 @@ SHARED = (
     "limits by client",
 )
 
-MAX_AT_ZERO = 80  # series that begin at 0, so that the first event is an increase; more would fill each scrape
+# A metric with at most this many series creates all of them at 0, so that Prometheus sees the first event as an
+# increase. More series would make each scrape large.
+MAX_INITIAL_SERIES = 80
 
 
 class Described(NamedTuple):
-    """A metric, for documents and tests: its name, type, labels with the values they may have, and meaning."""
+    """Description of a metric for the documentation and the tests: name, type, values by label, and meaning."""
 
     name: str
     type: str
@@ -83,30 +85,40 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 def labelled(make: Callable[..., M], name: str, meaning: str, options: dict[str, object], **values: Iterable[str]) -> M:
-    """A metric whose labels have these values and no others."""
+    """Create a metric whose labels have these values and no others."""
     metric = make(name, meaning, list(values), **options)
     labels = {label: frozenset(allowed) for label, allowed in values.items()}
     CATALOG.append(Described(name, make.__name__.lower(), labels, meaning))
-    if values and prod(map(len, labels.values())) <= MAX_AT_ZERO:
+    if values and prod(map(len, labels.values())) <= MAX_INITIAL_SERIES:
         for combination in product(*values.values()):
             metric.labels(*combination)
     return metric
 
 
 def counter(name: str, meaning: str, **values: Iterable[str]) -> Counter:
+    """Create a counter."""
     return labelled(Counter, name, meaning, {}, **values)
 
 
 def histogram(name: str, meaning: str, buckets: tuple[float, ...], **values: Iterable[str]) -> Histogram:
+    """Create a histogram."""
     return labelled(Histogram, name, meaning, {"buckets": buckets}, **values)
 
 
-def gauge(name: str, meaning: str, of_workers: str, **values: Iterable[str]) -> Gauge:
-    """A gauge; `of_workers` is how those of several are made one: livesum, livemin, livemax."""
-    return labelled(Gauge, name, meaning, {"multiprocess_mode": of_workers}, **values)
+def gauge(name: str, meaning: str, aggregation: str, **values: Iterable[str]) -> Gauge:
+    """Create a gauge.
+
+    Args:
+        name: the name of the metric.
+        meaning: its help text.
+        aggregation: how the values of several workers are combined: livesum, livemin or livemax.
+        values: the values of each label.
+    """
+    return labelled(Gauge, name, meaning, {"multiprocess_mode": aggregation}, **values)
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began is of no use to Prometheus 2, and half of a scrape
+# Prometheus has no use for the creation time of each series, and it would double the size of a scrape.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # --- Sessions
 
@@ -221,7 +233,7 @@ DRAINING = gauge("smtpgw_draining", "Workers that finish and take no more sessio
 LOOP_LAG = histogram("smtpgw_loop_lag_seconds", "How late greenlets run", SHORT_SECONDS)
 BUILD = gauge("smtpgw_build_info", "The version that runs", "livemax", version=(__version__,))
 
-# Made by prometheus-flask-exporter, of the requests to the probes' port.
+# Created by prometheus-flask-exporter for the requests to the port of the probes.
 HTTP_LABELS = {"method": frozenset({"GET", "HEAD"}), "status": frozenset({"200", "404", "500", "503"})}
 CATALOG += [
     Described(
@@ -234,23 +246,23 @@ CATALOG += [
     Described("smtpgw_http_request_exceptions_total", "counter", HTTP_LABELS, "Those that were answered by a bug"),
 ]
 
-SAMPLED: dict[Gauge, Callable[[], float]] = {}  # gauges that are read when somebody wants to know
+SAMPLED: dict[Gauge, Callable[[], float]] = {}  # gauges whose value is read at each flush
 
 
-def status(code: int) -> str:
-    """An HTTP status as a label."""
+def status_label(code: int) -> str:
+    """Return an HTTP status as the value of a label."""
     return str(code) if str(code) in STATUSES else f"{code // 100}xx"
 
 
 def flush() -> None:
-    """Hand on what was counted; twice a second, before each scrape and at the end of the process."""
-    for metric in TALLIED:
+    """Publish the buffered values. Runs twice a second, before each scrape and at the end of the process."""
+    for metric in BUFFERED:
         metric.flush()
     for share in SHARES:
         share.flush()
     for sampled, read in SAMPLED.items():
         sampled.set(read())
-    LOG_LINES_DROPPED.inc(logs.LOG.outlet.newly_dropped())
+    LOG_LINES_DROPPED.inc(logs.LOG.writer.newly_dropped())
 
 
-TALLIED = [metric for metric in vars().values() if isinstance(metric, (Counter, Histogram))]
+BUFFERED = [metric for metric in vars().values() if isinstance(metric, (Counter, Histogram))]

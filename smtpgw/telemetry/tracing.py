@@ -1,8 +1,8 @@
-"""Traces for OpenTelemetry: a span for each message, with its stages and its calls of the API as children.
+"""OpenTelemetry traces: one span for each message, with its stages and its API calls as children.
 
-Off unless SMTPGW_TRACING_URL is set, and then nothing of OpenTelemetry is imported and no call is changed. It goes out
-as OTLP over HTTP, not gRPC, which would need a loop of its own beside gevent's. `start` belongs after the fork: what
-sends the spans is a greenlet of the worker. Spans carry ids and numbers, never an address.
+Unless SMTPGW_TRACING_URL is set, OpenTelemetry is not imported and no call is changed. The spans are exported as OTLP
+over HTTP; gRPC would need an event loop of its own beside gevent's. Call `start` after the fork, because a greenlet of
+the worker exports the spans. Spans contain ids and numbers, never an address.
 """
 
 import contextvars
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-# Spans that one export encodes, which holds up the loop: 30 µs each.
-MAX_AT_ONCE = 128
-FLUSH_MILLISECONDS = 2000
+# Encoding an export blocks the event loop, so each export is small.
+MAX_EXPORT_BATCH_SPANS = 128
+FLUSH_TIMEOUT_MILLISECONDS = 2000
 
 NOTHING: AbstractContextManager[None] = nullcontext()
 
 
-class Answered(Protocol):
-    """What a call of the API returns."""
+class HasStatusCode(Protocol):
+    """The answer to an API call."""
 
     @property
     def status_code(self) -> int: ...
@@ -33,19 +33,19 @@ class Answered(Protocol):
 
 A = TypeVar("A")
 R = TypeVar("R")
-Answer = TypeVar("Answer", bound=Answered)
+Answer = TypeVar("Answer", bound=HasStatusCode)
 Exchange = Callable[[str, str, dict[str, str], bytes, float], Answer]
 
 
 class Tracing:
-    """The tracer of this process, once it has one."""
+    """The tracer of this process; None until `start`, and when tracing is off."""
 
     tracer: "Tracer | None" = None
     provider: "TracerProvider | None" = None
 
 
 def is_installed() -> bool:
-    """Whether the packages of requirements-tracing.txt are there. Imports none of them."""
+    """Return whether the packages of requirements-tracing.txt are installed. Imports none of them."""
     try:
         return bool(importlib.metadata.version("opentelemetry-exporter-otlp-proto-http"))
     except importlib.metadata.PackageNotFoundError:
@@ -53,9 +53,10 @@ def is_installed() -> bool:
 
 
 def start(settings: Settings, version: str) -> None:
-    """Trace the messages of this process, if the settings want it; once, after the fork."""
+    """Trace the messages of this process if SMTPGW_TRACING_URL is set. Call it once, after the fork."""
     if not settings.tracing_url:
         return
+    # OpenTelemetry is optional, so it is imported only where tracing is on; the same holds below.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -65,25 +66,25 @@ def start(settings: Settings, version: str) -> None:
     resource = Resource.create({"service.name": "smtpgw", "service.version": version})
     Tracing.provider = TracerProvider(ParentBasedTraceIdRatio(settings.tracing_ratio), resource)
     exporter = OTLPSpanExporter(f"{settings.tracing_url}/v1/traces")
-    Tracing.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=MAX_AT_ONCE))
+    Tracing.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=MAX_EXPORT_BATCH_SPANS))
     Tracing.tracer = Tracing.provider.get_tracer("smtpgw", version)
 
 
 def stop() -> None:
-    """Send the spans that wait, and end."""
+    """Export the spans that wait, and stop tracing."""
     if Tracing.provider:
-        Tracing.provider.force_flush(FLUSH_MILLISECONDS)
+        Tracing.provider.force_flush(FLUSH_TIMEOUT_MILLISECONDS)
         Tracing.provider.shutdown()
         Tracing.provider = Tracing.tracer = None
 
 
 def span(name: str) -> "AbstractContextManager[Span | None]":
-    """A part of what the current greenlet does, as a child of what it is part of."""
+    """Return a span for a part of the work of the current greenlet, as a child of its current span."""
     return Tracing.tracer.start_as_current_span(name) if Tracing.tracer else NOTHING
 
 
 def message(message_id: str, session_id: str, account_id: int) -> "AbstractContextManager[Span | None]":
-    """The way of a message, from the end of its data to the reply."""
+    """Return the span of a message, from the end of its data to the reply."""
     if not Tracing.tracer:
         return NOTHING
     from opentelemetry.trace import SpanKind
@@ -97,28 +98,28 @@ def message(message_id: str, session_id: str, account_id: int) -> "AbstractConte
 
 
 def ids(span: "Span") -> dict[str, str]:
-    """For the log: the W3C ids of a span."""
+    """Return the W3C ids of a span, as fields of the log."""
     context = span.get_span_context()
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
-def failed(span: "Span", words: str) -> None:
-    """Say that what this span is about did not succeed."""
+def mark_failed(span: "Span", description: str) -> None:
+    """Set the status of a span to error."""
     from opentelemetry.trace import StatusCode
 
-    span.set_status(StatusCode.ERROR, words)
+    span.set_status(StatusCode.ERROR, description)
 
 
-def carried(work: Callable[[A], R]) -> Callable[[A], R]:
-    """The function, for other greenlets: what they do is part of what the current one does."""
+def propagate(work: Callable[[A], R]) -> Callable[[A], R]:
+    """Return the function for use in other greenlets, where its spans become children of the current span."""
     if not Tracing.tracer:
         return work
     context = contextvars.copy_context()
     return lambda argument: context.copy().run(work, argument)
 
 
-def exchanges(exchange: Exchange[Answer]) -> Exchange[Answer]:
-    """A function that calls the API, such that each call is a span and tells the API of it (`traceparent`)."""
+def trace_exchange(exchange: Exchange[Answer]) -> Exchange[Answer]:
+    """Return a function that calls the API with a span for each call and the header `traceparent`."""
     tracer = Tracing.tracer
     if not tracer:
         return exchange
@@ -135,7 +136,7 @@ def exchanges(exchange: Exchange[Answer]) -> Exchange[Answer]:
             answer = exchange(method, target, headers, body, seconds)
             call.set_attribute("http.response.status_code", answer.status_code)
             if answer.status_code >= 400:
-                failed(call, str(answer.status_code))
+                mark_failed(call, str(answer.status_code))
             return answer
 
     return traced

@@ -1,4 +1,4 @@
-"""What is told a moment later is told whole, in order, and before anybody reads or the process ends."""
+"""Deferred telemetry is complete, in order, and written before a scrape and before the process ends."""
 
 import json
 from collections.abc import Callable
@@ -7,48 +7,48 @@ from pathlib import Path
 import gevent
 
 from smtpgw.telemetry import metrics
-from smtpgw.telemetry.deferred import GATHER_SECONDS, Deferred
+from smtpgw.telemetry.deferred import FLUSH_INTERVAL_SECONDS, DeferredCalls
 from tests.support.gateway import SENDER, Gateway
 from tests.support.sandbox import Sandbox
 
 
-def test_nothing_waits_before_the_start():
-    told: list[int] = []
-    Deferred().later(lambda: told.append(1))
-    assert told == [1]
+def test_callbacks_run_at_once_before_the_start():
+    called: list[int] = []
+    DeferredCalls().submit(lambda: called.append(1))
+    assert called == [1]
 
 
-def test_what_waits_is_told_in_its_order():
-    def telling_of(n: int) -> Callable[[], None]:
-        return lambda: told.append(n)
+def test_callbacks_run_in_the_order_of_submission():
+    def append(n: int) -> Callable[[], None]:
+        return lambda: called.append(n)
 
-    telling, told = Deferred(), []
-    telling.start()
+    calls, called = DeferredCalls(), []
+    calls.start()
     for n in range(3):
-        telling.later(telling_of(n))
-    assert told == []
-    gevent.sleep(3 * GATHER_SECONDS)
-    assert told == [0, 1, 2]
-    telling.later(telling_of(3))
-    telling.catch_up()
-    assert told == [0, 1, 2, 3]
+        calls.submit(append(n))
+    assert called == []
+    gevent.sleep(3 * FLUSH_INTERVAL_SECONDS)
+    assert called == [0, 1, 2]
+    calls.submit(append(3))
+    calls.flush()
+    assert called == [0, 1, 2, 3]
 
 
-def test_what_cannot_be_told_keeps_nobody_else_from_being_told():
+def test_an_exception_of_a_callback_does_not_stop_the_others():
     def broken() -> None:
         raise ZeroDivisionError
 
-    telling, told = Deferred(), []
-    telling.gathers = True
+    calls, called = DeferredCalls(), []
+    calls.is_started = True
     before = metrics.INTERNAL_ERRORS._value.get()
-    telling.later(broken)
-    telling.later(lambda: told.append(1))
-    telling.catch_up()
-    assert told == [1]
+    calls.submit(broken)
+    calls.submit(lambda: called.append(1))
+    calls.flush()
+    assert called == [1]
     assert metrics.INTERNAL_ERRORS._value.get() == before + 1
 
 
-def test_a_process_that_ends_tells_all_before_it_says_so(sandbox: Sandbox, tmp_path: Path):
+def test_a_process_that_ends_writes_everything_before_its_last_line(sandbox: Sandbox, tmp_path: Path):
     with Gateway(sandbox.url, tmp_path) as gateway:
         client = gateway.client()
         for n in range(20):
@@ -57,10 +57,10 @@ def test_a_process_that_ends_tells_all_before_it_says_so(sandbox: Sandbox, tmp_p
         gateway.process.terminate()
         assert gateway.process.wait(30) == 0
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
-    told = [line["event"] for line in lines if "session" in line or line.get("what") == "worker drained"]
-    assert told == ["auth", *["message"] * 20, "session", "lifecycle"]
+    called = [line["event"] for line in lines if "session" in line or line.get("what") == "worker drained"]
+    assert called == ["auth", *["message"] * 20, "session", "lifecycle"]
     times = [line["time"] for line in lines if "session" in line]
-    assert times == sorted(times), "when it happened, not when it was told"
+    assert times == sorted(times), "the time of the event, not of the flush"
 
 
 def test_a_scrape_right_after_a_reply_has_it(sandbox: Sandbox, gateway: Gateway):

@@ -18,9 +18,8 @@ from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.dialects.interpreter import Finding, Options, Verdict
 from smtpgw.smtp import session_log
 from smtpgw.submission.message_log import MessageLog
-from smtpgw.telemetry import logs
-from smtpgw.telemetry.deferred import TELLING
-from smtpgw.telemetry.log_bounds import MAX_LINE_BYTES, shortened_text
+from smtpgw.telemetry import deferred, logs
+from smtpgw.telemetry.log_bounds import MAX_LINE_BYTES, shorten_text
 from tests.support.gateway import SENDER, Gateway
 from tests.support.sandbox import Sandbox
 
@@ -42,7 +41,7 @@ def lines() -> Iterator[list[bytes]]:
             found.append(line)
 
     before = vars(logs.LOG).copy()
-    logs.LOG.least, logs.LOG.line, logs.LOG.outlet = 0, logs.json_line, Kept()  # type: ignore[assignment]
+    logs.LOG.min_level, logs.LOG.format, logs.LOG.writer = 0, logs.json_line, Kept()  # type: ignore[assignment]
     yield found
     vars(logs.LOG).update(before)
 
@@ -71,7 +70,7 @@ def message_line(lines: list[bytes], outcomes: list[Outcome], error: Exception |
     story.options(Options(findings=tuple(told.get("findings", ())), metadata=told.get("metadata", {})))
     problem = error or SMTPError(Reply(550, "5.0.0", told.get("reply", "no"), "refused_by_api"))
     story.__exit__(type(problem), problem, None)
-    TELLING.catch_up()
+    deferred.flush()
     return checked(lines[-1])
 
 
@@ -104,12 +103,12 @@ def test_a_line_that_is_short_enough_is_as_it_was():
 @pytest.mark.parametrize("characters", [1, 2, 3, 10, 1000])
 def test_a_long_text_keeps_its_beginning_and_its_end(characters: int):
     text = "".join(map(str, range(1000)))
-    cut = shortened_text(text, characters)
+    cut = shorten_text(text, characters)
     head, said, tail = cut.split("…")
     assert text.startswith(head)
     assert text.endswith(tail)
     assert said == f" ({len(text) - len(head) - len(tail)} characters omitted) "
-    assert shortened_text("x" * characters, characters) == "x" * characters
+    assert shorten_text("x" * characters, characters) == "x" * characters
 
 
 # --- Each kind of line

@@ -62,7 +62,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
             found.append(json.loads(line))
 
     before = vars(logs.LOG).copy()
-    logs.LOG.least, logs.LOG.line, logs.LOG.outlet = 0, logs.json_line, Kept()
+    logs.LOG.min_level, logs.LOG.format, logs.LOG.writer = 0, logs.json_line, Kept()
     yield found
     vars(logs.LOG).update(before)
 
@@ -81,16 +81,16 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     ],
 )
 def test_masked(mailbox, masked):
-    assert redaction.masked(mailbox) == masked
+    assert redaction.mask(mailbox) == masked
 
 
 def test_hashed_can_be_searched_for_and_not_be_read():
-    write = redaction.hashed(KEY)
+    write = redaction.hasher(KEY)
     assert re.fullmatch(r"[0-9a-f]{16}@example\.com", write("John.Doe@Example.com"))
     assert write("John.Doe@Example.com") == write("john.doe@example.com")
     assert write("john.doe@example.com") != write("jane.doe@example.com")
     assert write("john.doe@example.com") != write("john.doe@example.net")
-    assert write("john.doe@example.com") != redaction.hashed(KEY + "!")("john.doe@example.com")
+    assert write("john.doe@example.com") != redaction.hasher(KEY + "!")("john.doe@example.com")
     assert write("") == ""
     assert re.fullmatch(r"[0-9a-f]{16}", write("postmaster"))
     assert write("jörg\udcff@example.com")  # whatever a client sends
@@ -171,6 +171,16 @@ def test_hashing_needs_a_key():
     )  # fmt: skip
     assert run.returncode == 2
     assert "SMTPGW_LOG_HASH_KEY: must be set" in run.stderr
+
+
+@pytest.mark.parametrize("command", ["redact", "logged"])
+def test_redacting_needs_no_certificate(command):
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("SMTPGW_")}
+    run = subprocess.run(
+        [sys.executable, "-m", "smtpgw", command, "jane.roe@customer.example", "joe@b.example"],
+        cwd=ROOT, env=environ, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (0, "j***@customer.example\nj***@b.example\n", "")
 
 
 def test_a_username_that_may_be_a_secret_is_not_logged(gateway):
@@ -416,11 +426,11 @@ def test_a_blocked_pipe_blocks_nobody_and_what_is_dropped_is_said():
     out = log_writer.LogWriter(pipe.writing, lambda lines: b"dropped %d\n" % lines)
     out.start()
     began = time.monotonic()
-    for number in range(log_writer.MAX_LINES * 3):
+    for number in range(log_writer.MAX_QUEUED_LINES * 3):
         out.put(b"line %06d\n" % number)
     assert time.monotonic() - began < 5  # and not for ever
     dropped = out.newly_dropped()
-    assert log_writer.MAX_LINES < dropped < log_writer.MAX_LINES * 2 + 1
+    assert log_writer.MAX_QUEUED_LINES < dropped < log_writer.MAX_QUEUED_LINES * 2 + 1
     assert out.newly_dropped() == 0
     out.flush(0.1)  # does not wait for who does not read
 
@@ -434,7 +444,7 @@ def test_a_blocked_pipe_blocks_nobody_and_what_is_dropped_is_said():
     found = read[0].splitlines()
     assert sum(int(line.split()[1]) for line in found if line.startswith(b"dropped")) == dropped
     assert found[0] == b"line 000000"
-    assert len([line for line in found if line.startswith(b"line")]) == log_writer.MAX_LINES * 3 - dropped
+    assert len([line for line in found if line.startswith(b"line")]) == log_writer.MAX_QUEUED_LINES * 3 - dropped
     pipe.close()
 
 
@@ -455,7 +465,7 @@ def test_before_the_fork_a_reader_that_does_not_read_costs_a_second_and_no_more(
     os.set_blocking(pipe.writing, False)
     os.write(pipe.writing, b"x" * 4096)
     os.set_blocking(pipe.writing, True)
-    monkeypatch.setattr(log_writer, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(log_writer, "WRITE_TIMEOUT_SECONDS", 0.1)
     out = log_writer.LogWriter(pipe.writing, lambda lines: b"dropped %d\n" % lines)
     out.put(b"nobody will read this\n")
     assert out.dropped == 1
@@ -487,7 +497,7 @@ def test_a_gateway_whose_log_nobody_reads_goes_on(sandbox, tmp_path):
     with gateway:
         client = gateway.client()
         text = mail("<{}@app.example>", headers="X-Mailgun-Drop-Message: yes\r\n")  # no call of the API: quick
-        for number in range(log_writer.MAX_LINES + 800):
+        for number in range(log_writer.MAX_QUEUED_LINES + 800):
             client.sendmail(SENDER, ["a@b.example"], text.replace("{}", str(number)))
         _, page = gateway.get("/metrics")
         dropped = float(re.search(r"(?m)^smtpgw_log_lines_dropped_total (\S+)", page)[1])

@@ -110,7 +110,7 @@ def test_each_series_has_the_labels_described_with_values_of_their_sets(after_a_
 def test_small_sets_are_whole_from_the_beginning(after_a_full_session):
     """So that the first event of a kind is an increase, and an alert sees it."""
     small = [d for d in metrics.CATALOG if d.labels and not d.name.startswith("smtpgw_http")]
-    small = [d for d in small if prod(map(len, d.labels.values())) <= metrics.MAX_AT_ZERO]
+    small = [d for d in small if prod(map(len, d.labels.values())) <= metrics.MAX_INITIAL_SERIES]
     assert len(small) > 10
     for described in small:
         name = described.name + "_count" * (described.type == "histogram")
@@ -216,8 +216,8 @@ def test_results_of_logins_notices_and_listeners_are_those_there_are():
 
 
 def test_statuses_that_nobody_expects_are_counted_by_their_class():
-    assert [metrics.status(code) for code in (201, 418, 599, 302)] == ["201", "4xx", "5xx", "3xx"]
-    assert {metrics.status(code) for code in range(100, 600)} <= set(metrics.STATUSES)
+    assert [metrics.status_label(code) for code in (201, 418, 599, 302)] == ["201", "4xx", "5xx", "3xx"]
+    assert {metrics.status_label(code) for code in range(100, 600)} <= set(metrics.STATUSES)
 
 
 # --- Counting in plain numbers
@@ -298,8 +298,8 @@ def test_the_share_of_the_largest_is_published_when_a_window_is_over():
 
 
 def test_few_have_no_share():
-    assert share_of({"a": top_share.LEAST - 1}) == 0
-    assert share_of({"a": top_share.LEAST}) == 1
+    assert share_of({"a": top_share.MIN_COUNT - 1}) == 0
+    assert share_of({"a": top_share.MIN_COUNT}) == 1
 
 
 def test_keys_are_bounded():

@@ -199,8 +199,8 @@ def test_a_call_is_not_even_wrapped_when_it_is_off():
         return argument
 
     assert tracing.Tracing.tracer is None
-    assert tracing.carried(work) is work
-    assert tracing.exchanges(work) is work
+    assert tracing.propagate(work) is work
+    assert tracing.trace_exchange(work) is work
     assert tracing.span("parse") is tracing.message("id", "session", 7) is tracing.NOTHING
 
 
