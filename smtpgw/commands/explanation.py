@@ -279,7 +279,7 @@ def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderV
     seen: set[str] = set()
     for header in mail.headers:
         name = header.name.lower()
-        if interpreter.control_header(header):
+        if interpreter.find_control_header(header):
             continue
         if name in ("from", "subject") and name not in seen and header.value:
             yield HeaderVerdict(header.name, "mapped", "sender" if name == "from" else "content.subject")

@@ -2,7 +2,7 @@
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
-from smtpgw.dialects.json_keys import parsed_object
+from smtpgw.dialects.json_keys import parse_object
 from smtpgw.dialects.rules import idempotency_key, metadata, refuse_where, tags, template
 from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
 
@@ -10,18 +10,18 @@ from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
 PARAMS = r"\{\{\s{0,20}params\.[^{}]{1,200}\}\}"
 
 
-def custom(reading: HeaderContext, value: str) -> None:
+def custom(context: HeaderContext, value: str) -> None:
     """JSON, or `key:value|key:value`."""
     pairs = None if value.startswith(("{", "[")) else values.pairs(value)
     if pairs is None:
-        metadata(reading, value)
+        metadata(context, value)
     else:
-        reading.add_metadata(pairs)
+        context.add_metadata(pairs)
 
 
-def params(reading: HeaderContext, value: str) -> None:
-    parsed_object(reading, value)
-    refuse_where(PARAMS)(reading, value)
+def params(context: HeaderContext, value: str) -> None:
+    parse_object(context, value)
+    refuse_where(PARAMS)(context, value)
 
 
 BREVO = Dialect(

@@ -6,48 +6,48 @@ from smtpgw.dialects.rules import comma_separated_tags, track
 from smtpgw.dialects.table import MAP, STRIP, Dialect, Effect, Row
 
 
-def sender_id(reading: HeaderContext, value: str) -> None:
+def sender_id(context: HeaderContext, value: str) -> None:
     if not value:
-        reading.invalid("must be the id of a confirmed sender")
-    reading.decide(sender_id=value)
+        context.refuse_value("must be the id of a confirmed sender")
+    context.decide(sender_id=value)
 
 
 def whole_number(field: str) -> Effect:
     """An id; a wrong one is never ignored, since the wrong list or the wrong account would send."""
 
-    def read(reading: HeaderContext, value: str) -> None:
+    def read(context: HeaderContext, value: str) -> None:
         number = values.whole_number(value)
         if number is None:
-            reading.invalid("must be a whole number")
-        reading.decide(**{field: number})
+            context.refuse_value("must be a whole number")
+        context.decide(**{field: number})
 
     return read
 
 
-def message_type(reading: HeaderContext, value: str) -> None:
+def message_type(context: HeaderContext, value: str) -> None:
     # Guessing would change whether recipients can unsubscribe.
     if value.lower() not in ("marketing", "transactional"):
-        reading.invalid("must be marketing or transactional")
-    reading.decide(type=value.lower())
+        context.refuse_value("must be marketing or transactional")
+    context.decide(type=value.lower())
 
 
-def group(reading: HeaderContext, value: str) -> None:
-    reading.add_tags([f"group-{value}"] if value else [])
+def group(context: HeaderContext, value: str) -> None:
+    context.add_tags([f"group-{value}"] if value else [])
 
 
-def enabled(reading: HeaderContext, value: str) -> None:
+def enabled(context: HeaderContext, value: str) -> None:
     """Its messages are marketing, unless any header says otherwise."""
 
     def by_default() -> None:
-        if reading.decided.get("type"):
-            reading.found(STRIP)
+        if context.decided.get("type"):
+            context.record(STRIP)
         else:
-            reading.decide(type="marketing")
+            context.decide(type="marketing")
 
     if values.yes_or_no(value):
-        reading.finally_do(by_default)
+        context.defer(by_default)
     else:
-        reading.found(STRIP)
+        context.record(STRIP)
 
 
 CAKEMAIL = Dialect(

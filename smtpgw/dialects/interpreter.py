@@ -28,7 +28,7 @@ from smtpgw.dialects.ses import SES
 from smtpgw.dialects.sparkpost import SPARKPOST
 from smtpgw.dialects.table import Dialect, Row
 from smtpgw.message.parser import Header, Message
-from smtpgw.message.words import decoded
+from smtpgw.message.words import decode
 
 __all__ = ["DIALECTS", "Dialect", "Finding", "HeaderError", "Options", "Row", "Verdict", "read"]
 
@@ -56,7 +56,7 @@ class Control(NamedTuple):
 
 
 UNKNOWN_HEADER = "not a header we know"
-NOTHING = Options()
+NO_OPTIONS = Options()
 ROWS = {row.name.lower(): (dialect, row) for dialect in DIALECTS for row in dialect.rows}
 OPEN_ROWS = {name[:-1]: found for name, found in ROWS.items() if name.endswith("*")}  # X-PM-Metadata-*
 FAMILIES = {prefix: dialect for dialect in DIALECTS for prefix in dialect.prefixes}
@@ -77,27 +77,27 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
     Raises:
         HeaderRefused: a header can neither be honoured nor ignored; nothing must be sent to anyone.
     """
-    test_mode = simulated_recipients(recipients)
-    found = [one for header in message.headers if (one := control_header(header))]
+    test_mode = find_simulated_recipients(recipients)
+    found = [one for header in message.headers if (one := find_control_header(header))]
     if not found and not test_mode:
-        return Options(tracking=mapping.tracking) if mapping.tracking else NOTHING
+        return Options(tracking=mapping.tracking) if mapping.tracking else NO_OPTIONS
     control: dict[str, list[str]] = {}
     for _, _, header in found:
         control.setdefault(header.name.lower(), []).append(header.value)
     when = time.time() if now is None else now
-    reading = HeaderContext(message, frozenset(map(values.comparable, recipients)), mapping, when, control)
+    context = HeaderContext(message, frozenset(map(values.comparable, recipients)), mapping, when, control)
     # Cakemail's own headers, then the others in the order of the message: the first to decide wins.
     for dialect, row, header in sorted(found, key=lambda control: control.dialect is not CAKEMAIL):
-        reading.dialect = dialect.name
-        row.apply(reading, header.name if row.name.endswith("*") else row.name, decoded(header.value).strip())
-    reading.finish()
+        context.dialect = dialect.name
+        row.apply(context, header.name if row.name.endswith("*") else row.name, decode(header.value).strip())
+    context.run_deferred()
     if test_mode:
-        reading.findings.append(test_mode)
-        reading.discard = reading.discard or test_mode.header
-    return reading.options()
+        context.findings.append(test_mode)
+        context.discard = context.discard or test_mode.header
+    return context.build_options()
 
 
-def control_header(header: Header) -> Control | None:
+def find_control_header(header: Header) -> Control | None:
     """The row of a control header, known or not; None for an ordinary header."""
     name = header.name.lower()
     if found := ROWS.get(name):
@@ -112,7 +112,7 @@ def control_header(header: Header) -> Control | None:
     return None
 
 
-def simulated_recipients(recipients: Sequence[str]) -> Finding | None:
+def find_simulated_recipients(recipients: Sequence[str]) -> Finding | None:
     """Mailbox simulators of other providers: real mail to them tests nothing and costs reputation.
 
     Raises:

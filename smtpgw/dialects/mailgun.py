@@ -2,7 +2,7 @@
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
-from smtpgw.dialects.json_keys import parsed_object
+from smtpgw.dialects.json_keys import parse_object
 from smtpgw.dialects.rules import metadata, refuse_where, schedule, tags, template, track, track_clicks
 from smtpgw.dialects.table import DISCARD, MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
@@ -10,31 +10,31 @@ CLICKS = dict.fromkeys(values.YES, (True, True)) | dict.fromkeys(values.NO, (Fal
 CLICKS["htmlonly"] = (True, False)
 
 
-def track_all(reading: HeaderContext, value: str) -> None:
+def track_all(context: HeaderContext, value: str) -> None:
     """All three, but for those that have a header of their own."""
-    opens = () if reading.has("X-Mailgun-Track-Opens") else ("opens",)
-    clicks = () if reading.has("X-Mailgun-Track-Clicks") else ("clicks_html", "clicks_text")
+    opens = () if context.has_header("X-Mailgun-Track-Opens") else ("opens",)
+    clicks = () if context.has_header("X-Mailgun-Track-Clicks") else ("clicks_html", "clicks_text")
     if opens or clicks:
-        track(*opens, *clicks)(reading, value)
+        track(*opens, *clicks)(context, value)
     else:
-        reading.found(STRIP, "the headers for opens and clicks decide")
+        context.record(STRIP, "the headers for opens and clicks decide")
 
 
-def require_tls(reading: HeaderContext, value: str) -> None:
+def require_tls(context: HeaderContext, value: str) -> None:
     if values.is_negative(value) or not value:
-        reading.found(STRIP)
+        context.record(STRIP)
     else:
-        reading.refuse("a promise to deliver only over TLS")
+        context.refuse("a promise to deliver only over TLS")
 
 
-def recipient_variables(reading: HeaderContext, value: str) -> None:
-    parsed_object(reading, value)
-    refuse_where(r"%recipient(?:[._][^%\s]{1,100})?%")(reading, value)
+def recipient_variables(context: HeaderContext, value: str) -> None:
+    parse_object(context, value)
+    refuse_where(r"%recipient(?:[._][^%\s]{1,100})?%")(context, value)
 
 
-def template_variables(reading: HeaderContext, value: str) -> None:
-    given = parsed_object(reading, value)
-    reading.found(STRIP_WARN if given else STRIP, "Cakemail's template has its own attributes")
+def template_variables(context: HeaderContext, value: str) -> None:
+    given = parse_object(context, value)
+    context.record(STRIP_WARN if given else STRIP, "Cakemail's template has its own attributes")
 
 
 MAILGUN = Dialect(

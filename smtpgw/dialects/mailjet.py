@@ -2,7 +2,7 @@
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
-from smtpgw.dialects.json_keys import parsed_object
+from smtpgw.dialects.json_keys import parse_object
 from smtpgw.dialects.rules import metadata_as, refuse_where, tags, template
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Effect, Row
 
@@ -13,26 +13,26 @@ TEMPLATE_LANGUAGE = r"\{\{\s{0,20}(?:var|data)\s{0,20}:|\{%\s{0,20}(?:if|for|set
 def track(*fields: str) -> Effect:
     """Mailjet's SMTP has 0 and 1; its API's 2, "on", is sent over SMTP too."""
 
-    def switch(reading: HeaderContext, value: str) -> None:
+    def switch(context: HeaderContext, value: str) -> None:
         wanted = True if value == "2" else values.yes_or_no(value)
         if wanted is None:
-            reading.found(STRIP_WARN, "not a value we know")
+            context.record(STRIP_WARN, "not a value we know")
         else:
-            reading.decide(**dict.fromkeys(fields, wanted))
+            context.decide(**dict.fromkeys(fields, wanted))
 
     return switch
 
 
-def template_language(reading: HeaderContext, value: str) -> None:
+def template_language(context: HeaderContext, value: str) -> None:
     if values.yes_or_no(value):
-        refuse_where(TEMPLATE_LANGUAGE)(reading, value)
+        refuse_where(TEMPLATE_LANGUAGE)(context, value)
     else:
-        reading.found(STRIP, "off")
+        context.record(STRIP, "off")
 
 
-def variables(reading: HeaderContext, value: str) -> None:
-    parsed_object(reading, value)
-    refuse_where(TEMPLATE_LANGUAGE)(reading, value)
+def variables(context: HeaderContext, value: str) -> None:
+    parse_object(context, value)
+    refuse_where(TEMPLATE_LANGUAGE)(context, value)
 
 
 MAILJET = Dialect(

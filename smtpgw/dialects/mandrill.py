@@ -2,7 +2,7 @@
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
-from smtpgw.dialects.json_keys import parsed_object
+from smtpgw.dialects.json_keys import parse_object
 from smtpgw.dialects.rules import (
     comma_separated_tags,
     extra_recipients,
@@ -15,26 +15,26 @@ from smtpgw.dialects.rules import (
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
-def track(reading: HeaderContext, value: str) -> None:
+def track(context: HeaderContext, value: str) -> None:
     """A list of what to track; whatever it does not name is not tracked."""
     words = {word.lower() for word in values.comma_separated(value)}
     both = bool(words & {"clicks", "clicks_all"})
-    reading.decide(
+    context.decide(
         opens="opens" in words,
         clicks_html=both or "clicks_htmlonly" in words,
         clicks_text=both or "clicks_textonly" in words,
     )
 
 
-def merge_vars(reading: HeaderContext, value: str) -> None:
-    merge_variables(reading, [name for name in parsed_object(reading, value) if name != "_rcpt"])
+def merge_vars(context: HeaderContext, value: str) -> None:
+    merge_variables(context, [name for name in parse_object(context, value) if name != "_rcpt"])
 
 
-def bcc_address(reading: HeaderContext, value: str) -> None:
-    if reading.mapping.strip_mandrill_bcc:
-        reading.found(STRIP_WARN, "sent without the copy, as the operator has it")
+def bcc_address(context: HeaderContext, value: str) -> None:
+    if context.mapping.strip_mandrill_bcc:
+        context.record(STRIP_WARN, "sent without the copy, as the operator has it")
     else:
-        extra_recipients(reading, values.comma_separated(value))
+        extra_recipients(context, values.comma_separated(value))
 
 
 MANDRILL = Dialect(
@@ -85,7 +85,7 @@ MANDRILL = Dialect(
             MAP,
             "account_id",
             "through the operator's map; STRIP_WARN when unmapped",
-            look_up("account_id", lambda reading: reading.mapping.subaccounts),
+            look_up("account_id", lambda context: context.mapping.subaccounts),
         ),
         Row("X-MC-Autotext", "on", STRIP, "", "send both parts"),
         Row("X-MC-AutoHtml", "on", STRIP, "", "send both parts"),

@@ -13,12 +13,12 @@ LINKS = {
 STREAMS = {"outbound": "transactional", "broadcast": "marketing", "broadcasts": "marketing"}
 
 
-def message_stream(reading: HeaderContext, value: str) -> None:
-    found = reading.mapping.message_streams.get(value) or STREAMS.get(value.lower())
+def message_stream(context: HeaderContext, value: str) -> None:
+    found = context.mapping.message_streams.get(value) or STREAMS.get(value.lower())
     if found:
-        reading.decide(type=found)
+        context.decide(type=found)
     else:
-        reading.found(STRIP_WARN, f"{value} is not mapped")
+        context.record(STRIP_WARN, f"{value} is not mapped")
 
 
 POSTMARK = Dialect(

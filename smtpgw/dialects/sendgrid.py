@@ -4,7 +4,7 @@ from typing import Any
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
-from smtpgw.dialects.json_keys import inner_object, json_keys
+from smtpgw.dialects.json_keys import json_keys, require_object
 from smtpgw.dialects.rules import (
     literal_placeholders,
     look_up,
@@ -16,22 +16,22 @@ from smtpgw.dialects.rules import (
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Effect, Row
 
 
-def replaced_recipients(reading: HeaderContext, value: Any) -> None:
+def replaced_recipients(context: HeaderContext, value: Any) -> None:
     """SendGrid sends to these instead; whether a RCPT outside the list gets a copy there is not documented."""
     wanted = set()
     for address in values.addresses(value):
         wanted.add(address)
-        if address not in reading.recipients:  # the rest of them is not read
+        if address not in context.recipients:  # the rest of them is not read
             break
-    if wanted and wanted != reading.recipients:
-        reading.refuse("naming other recipients than RCPT")
-    reading.found(STRIP, "the recipients are those of RCPT")
+    if wanted and wanted != context.recipients:
+        context.refuse("naming other recipients than RCPT")
+    context.record(STRIP, "the recipients are those of RCPT")
 
 
-def send_each_at(reading: HeaderContext, value: Any) -> None:
-    if value and reading.siblings.get("send_at"):
-        reading.refuse("send_at together with send_each_at")
-    schedule(values.epoch)(reading, value)
+def send_each_at(context: HeaderContext, value: Any) -> None:
+    if value and context.siblings.get("send_at"):
+        context.refuse("send_at together with send_each_at")
+    schedule(values.epoch)(context, value)
 
 
 # --- Filters: each is {"settings": {"enable": 1, …}} ------------------------------------------------------------------
@@ -41,78 +41,78 @@ def is_on(settings: dict[str, Any]) -> bool:
     return values.yes_or_no(settings.get("enable")) is True
 
 
-def refuse_visible_tag(reading: HeaderContext, settings: dict[str, Any]) -> None:
+def refuse_visible_tag(context: HeaderContext, settings: dict[str, Any]) -> None:
     """`replace` names a text of the body that SendGrid replaces; a recipient would read it as it is."""
     replaced = settings.get("replace")
-    if isinstance(replaced, str) and replaced and reading.occurs(replaced):
-        reading.refuse(f"replacing {replaced} in the message")
+    if isinstance(replaced, str) and replaced and context.has_text(replaced):
+        context.refuse(f"replacing {replaced} in the message")
 
 
-def open_tracking(reading: HeaderContext, value: Any) -> None:
-    settings = inner_object(reading, value)
+def open_tracking(context: HeaderContext, value: Any) -> None:
+    settings = require_object(context, value)
     wanted = values.yes_or_no(settings.get("enable"))
     if wanted is not False:
-        refuse_visible_tag(reading, settings)
+        refuse_visible_tag(context, settings)
     if wanted is None:
-        reading.found(STRIP_WARN, "enable is neither 1 nor 0")
+        context.record(STRIP_WARN, "enable is neither 1 nor 0")
     else:
-        reading.decide(opens=wanted)
+        context.decide(opens=wanted)
 
 
-def click_tracking(reading: HeaderContext, value: Any) -> None:
-    settings = inner_object(reading, value)
+def click_tracking(context: HeaderContext, value: Any) -> None:
+    settings = require_object(context, value)
     wanted = values.yes_or_no(settings.get("enable"))
     in_text = values.yes_or_no(settings.get("enable_text"))
     if wanted is None:
-        reading.found(STRIP_WARN, "enable is neither 1 nor 0")
+        context.record(STRIP_WARN, "enable is neither 1 nor 0")
     elif wanted and in_text is None:
-        reading.decide(clicks_html=True)
+        context.decide(clicks_html=True)
     else:
-        reading.decide(clicks_html=wanted, clicks_text=bool(wanted and in_text))
+        context.decide(clicks_html=wanted, clicks_text=bool(wanted and in_text))
 
 
-def subscription_tracking(reading: HeaderContext, value: Any) -> None:
+def subscription_tracking(context: HeaderContext, value: Any) -> None:
     """Inserts a link to unsubscribe. Cakemail adds its own, but to marketing messages only."""
-    settings = inner_object(reading, value)
+    settings = require_object(context, value)
 
     def without_tag() -> None:
-        if reading.decided.get("type") == "transactional":
-            reading.refuse("a link to unsubscribe in a transactional message")
-        reading.found(STRIP_WARN, "Cakemail adds its own link, to marketing messages")
+        if context.decided.get("type") == "transactional":
+            context.refuse("a link to unsubscribe in a transactional message")
+        context.record(STRIP_WARN, "Cakemail adds its own link, to marketing messages")
 
     if is_on(settings):
-        refuse_visible_tag(reading, settings)
-        reading.finally_do(without_tag)
+        refuse_visible_tag(context, settings)
+        context.defer(without_tag)
     else:
-        reading.found(STRIP, "off")
+        context.record(STRIP, "off")
 
 
-def stored_template(reading: HeaderContext, value: Any) -> None:
-    settings = inner_object(reading, value)
+def stored_template(context: HeaderContext, value: Any) -> None:
+    settings = require_object(context, value)
     if settings.get("template_id") and not values.is_negative(settings.get("enable")):
-        template("sendgrid")(reading, settings["template_id"])
+        template("sendgrid")(context, settings["template_id"])
     else:
-        reading.found(STRIP, "off")
+        context.record(STRIP, "off")
 
 
-def bypass_list_management(reading: HeaderContext, value: Any) -> None:
-    if is_on(inner_object(reading, value)):
-        reading.decide(type="transactional")
+def bypass_list_management(context: HeaderContext, value: Any) -> None:
+    if is_on(require_object(context, value)):
+        context.decide(type="transactional")
     else:
-        reading.found(STRIP, "off")
+        context.record(STRIP, "off")
 
 
-def refused_when_on(what: str) -> Effect:
-    def check(reading: HeaderContext, value: Any) -> None:
-        if is_on(inner_object(reading, value)):
-            reading.refuse(what)
-        reading.found(STRIP, "off")
+def refuse_when_on(what: str) -> Effect:
+    def check(context: HeaderContext, value: Any) -> None:
+        if is_on(require_object(context, value)):
+            context.refuse(what)
+        context.record(STRIP, "off")
 
     return check
 
 
-def retired_bcc(reading: HeaderContext, value: Any) -> None:
-    reading.found(STRIP_WARN if is_on(inner_object(reading, value)) else STRIP, "SendGrid has retired it")
+def retired_bcc(context: HeaderContext, value: Any) -> None:
+    context.record(STRIP_WARN if is_on(require_object(context, value)) else STRIP, "SendGrid has retired it")
 
 
 KEYS = (
@@ -154,7 +154,7 @@ KEYS = (
         MAP,
         "list_id",
         "through the operator's map; STRIP_WARN when unmapped: its unsubscribes live at SendGrid",
-        look_up("list_id", lambda reading: reading.mapping.asm_groups),
+        look_up("list_id", lambda context: context.mapping.asm_groups),
     ),
     Row("asm_groups_to_display", "[1,2]", STRIP, "", "Cakemail has its own page"),
     Row("ip_pool", '"pool_name"', STRIP, "", "Cakemail decides"),
@@ -196,7 +196,7 @@ KEYS = (
         REFUSE,
         "",
         "STRIP when not enabled",
-        refused_when_on("wrapping the body in a template"),
+        refuse_when_on("wrapping the body in a template"),
     ),
     Row(
         "filters.footer.settings",
@@ -204,7 +204,7 @@ KEYS = (
         REFUSE,
         "",
         "often a legal text; STRIP when not enabled",
-        refused_when_on("adding a footer to the body"),
+        refuse_when_on("adding a footer to the body"),
     ),
     Row(
         "filters.bypass_list_management.settings",

@@ -10,25 +10,25 @@ from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 MAX_FIELDS = 10  # of the list, and what follows is not read: two mean something
 
 
-def message_tags(reading: HeaderContext, value: str) -> None:
+def message_tags(context: HeaderContext, value: str) -> None:
     """`name=value` pairs; Cakemail's tags have no values."""
-    reading.add_tags(["_".join(filter(None, pair.split("=", 1))) for pair in values.comma_separated(value)])
+    context.add_tags(["_".join(filter(None, pair.split("=", 1))) for pair in values.comma_separated(value)])
 
 
-def list_management(reading: HeaderContext, value: str) -> None:
+def list_management(context: HeaderContext, value: str) -> None:
     """`list; topic=name`, or `contactListName=list; topicName=name`."""
-    if reading.occurs("{{amazonSESUnsubscribeUrl}}"):
-        reading.refuse("replacing {{amazonSESUnsubscribeUrl}} in the message")
+    if context.has_text("{{amazonSESUnsubscribeUrl}}"):
+        context.refuse("replacing {{amazonSESUnsubscribeUrl}} in the message")
     named = [
         re.sub(r"(?i)^(contactlistname|topicname|topic)\s*=", "", part.strip()) for part in value.split(";", MAX_FIELDS)
     ]
     contact_list, *topic = [name.strip().strip("{}") for name in named if name.strip()] or [""]
-    lists = reading.mapping.ses_lists
+    lists = context.mapping.ses_lists
     found = lists.get("/".join([contact_list, *topic[:1]])) or lists.get(contact_list)
     if found:
-        reading.decide(list_id=found)
+        context.decide(list_id=found)
     else:
-        reading.found(STRIP_WARN, f"{contact_list} is not mapped")
+        context.record(STRIP_WARN, f"{contact_list} is not mapped")
 
 
 SES = Dialect(

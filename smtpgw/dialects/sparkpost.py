@@ -9,15 +9,15 @@ from smtpgw.dialects.rules import extra_recipients, metadata, schedule, tags, tr
 from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
-def transactional(reading: HeaderContext, value: Any) -> None:
+def transactional(context: HeaderContext, value: Any) -> None:
     if values.yes_or_no(value):
-        reading.decide(type="transactional")
+        context.decide(type="transactional")
     else:
-        reading.found(STRIP, "the default stands")
+        context.record(STRIP, "the default stands")
 
 
-def inline_css(reading: HeaderContext, value: Any) -> None:
-    reading.found(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are left where they are")
+def inline_css(context: HeaderContext, value: Any) -> None:
+    context.record(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are left where they are")
 
 
 KEYS = (

@@ -37,7 +37,7 @@ class Row:
             header: the header, or the path of a JSON key, as people know it.
             value: a header's text, decoded and stripped, or a JSON value.
         """
-        context.begin(header)
+        context.begin_row(header)
         if self.verdict is DISCARD or values.TEST_MODE_NAME.search(self.name):
             self._apply_test_mode(context, value)
         elif self.effect:
@@ -45,15 +45,15 @@ class Row:
         elif self.verdict is REFUSE:
             context.refuse(self.becomes)
         else:
-            context.found(self.verdict, self.reason)
+            context.record(self.verdict, self.reason)
 
     def _apply_test_mode(self, context: HeaderContext, value: Any) -> None:
         """Accept and drop where this is known to mean that; nothing else that looks like a test is sent for real."""
         if values.is_negative(value):
-            context.found(STRIP, "test mode is off")
+            context.record(STRIP, "test mode is off")
         elif self.verdict is DISCARD:
             context.discard = context.discard or context.header
-            context.found(DISCARD, "test mode")
+            context.record(DISCARD, "test mode")
         else:
             context.refuse("this test mode")
 

@@ -13,8 +13,8 @@ import orjson
 from smtpgw.message.addresses import NoMailbox, mailboxes
 
 MAX_JSON_DEPTH = 32
-MAX_TAG_LENGTH = 255
-MAX_TAG_TEXT = 1024  # what a tag is made from; one character of Unicode may stand for eighteen
+MAX_TAG_CHARACTERS = 255
+MAX_TAG_TEXT_CHARACTERS = 1024  # what a tag is made from; one character of Unicode may stand for eighteen
 MAX_NAMED_ADDRESSES = 10_000  # ten times what SendGrid takes in one header
 # No name like this may lead to mail that is really sent, unless its value says no.
 TEST_MODE_NAME = re.compile(r"sandbox|drop|test.?mode|dry.?run", re.IGNORECASE)
@@ -62,11 +62,11 @@ def json_value(text: str) -> Any:
     value = orjson.loads(text)
     if depth(value) > MAX_JSON_DEPTH:
         raise ValueError("nested too deep")
-    json.loads(text, object_pairs_hook=without_doubles)
+    json.loads(text, object_pairs_hook=reject_duplicate_keys)
     return value
 
 
-def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
@@ -104,16 +104,16 @@ def pairs_within(value: Any) -> Iterator[tuple[str, Any]]:
     return (("", item) for item in value) if isinstance(value, list) else iter(())
 
 
-def unsafe_test_mode(value: Any) -> str:
+def find_unsafe_test_mode(value: Any) -> str:
     """Return the first key inside a JSON value that names a test mode which is not surely off, "" if there is none."""
-    return surveyed(value, is_wanted=False)[0]
+    return survey(value, is_wanted=False)[0]
 
 
-def surveyed(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
+def survey(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
     """Look at each value inside another one once, however many test modes it stands in.
 
     Returns:
-        What `unsafe_test_mode` does; whether there is anything but objects and lists; and, where that `is_wanted`,
+        What `find_unsafe_test_mode` does; whether there is anything but objects and lists; and, where that `is_wanted`,
         whether all of it says no.
     """
     found, has_leaf, is_negative_all = "", False, True
@@ -121,7 +121,7 @@ def surveyed(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
         names_test_mode = bool(TEST_MODE_NAME.search(key))
         wanted = is_wanted or names_test_mode
         if isinstance(item, dict | list):
-            inner, has_inner_leaf, is_off = surveyed(item, is_wanted=wanted)
+            inner, has_inner_leaf, is_off = survey(item, is_wanted=wanted)
         else:
             inner, has_inner_leaf, is_off = "", True, not wanted or is_negative(item)
         if not found:
@@ -147,9 +147,9 @@ def comma_separated(text: str) -> list[str]:
 
 def tag(text: str) -> str:
     """A tag as the API takes it, [a-zA-Z0-9-_]{1,255}; "" when nothing of it is left."""
-    characters = unicodedata.normalize("NFKD", text[:MAX_TAG_TEXT])[:MAX_TAG_TEXT]
+    characters = unicodedata.normalize("NFKD", text[:MAX_TAG_TEXT_CHARACTERS])[:MAX_TAG_TEXT_CHARACTERS]
     letters = "".join(c for c in characters if not unicodedata.combining(c))
-    return re.sub(r"[^a-zA-Z0-9_-]+", "-", letters).strip("-")[:MAX_TAG_LENGTH]
+    return re.sub(r"[^a-zA-Z0-9_-]+", "-", letters).strip("-")[:MAX_TAG_CHARACTERS]
 
 
 def addresses(value: Any) -> Iterator[str]:

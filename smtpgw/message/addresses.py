@@ -4,10 +4,10 @@ import functools
 import re
 from dataclasses import dataclass
 
-from smtpgw.message.words import decoded, without_outer_encoding
+from smtpgw.message.words import decode, decode_outer_encoding
 
-CACHED_LENGTH = 120  # an app's From is the same in all its mail
-LENGTH = 8192  # of a field; a person's name and address need a hundredth of it
+MAX_CACHED_CHARACTERS = 120  # an app's From is the same in all its mail
+MAX_FIELD_CHARACTERS = 8192  # of a field; a person's name and address need a hundredth of it
 
 # An encoded word comes first: "=?utf-8?q?Doe,_Jane?=" has a comma that separates nothing.
 TOKEN = re.compile(
@@ -51,17 +51,17 @@ def mailboxes(value: str) -> list[Mailbox]:
         NoMailbox: the field names something else, or nothing.
         NoBrackets: a name stands beside an address without angle brackets.
     """
-    return list(cached(value)) if len(value) <= CACHED_LENGTH else read(value)
+    return list(parse_cached(value)) if len(value) <= MAX_CACHED_CHARACTERS else parse_uncached(value)
 
 
-def read(value: str) -> list[Mailbox]:
-    if len(value) > LENGTH:
+def parse_uncached(value: str) -> list[Mailbox]:
+    if len(value) > MAX_FIELD_CHARACTERS:
         raise NoMailbox
-    items = [item for item in AddressReader(without_outer_encoding(value)).items() if not item.is_empty]
-    return [item.mailbox() for item in with_their_commas(items)]
+    items = [item for item in AddressReader(decode_outer_encoding(value)).read_items() if not item.is_empty]
+    return [item.to_mailbox() for item in rejoin_unquoted_name(items)]
 
 
-cached = functools.lru_cache(1024)(read)
+parse_cached = functools.lru_cache(1024)(parse_uncached)
 
 
 @dataclass(slots=True)
@@ -78,24 +78,24 @@ class Item:
         return not self.phrase.strip() and self.angle is None
 
     @property
-    def is_words(self) -> bool:
+    def is_phrase_only(self) -> bool:
         return self.angle is None and "@" not in self.phrase
 
-    def mailbox(self) -> Mailbox:
+    def to_mailbox(self) -> Mailbox:
         phrase = self.phrase.strip()
         if self.angle is None:
-            address, name = without_spaces(phrase), self.comment
+            address, name = remove_spaces(phrase), self.comment
         else:
-            address, name = without_spaces(ROUTE.sub("", self.angle.strip())), unquoted(phrase) or self.comment
+            address, name = remove_spaces(ROUTE.sub("", self.angle.strip())), unquote(phrase) or self.comment
         if self.is_broken or not ADDRESS.fullmatch(address) or not address.isprintable():
             raise NoBrackets if self.angle is None and has_one_address(phrase) else NoMailbox
-        return Mailbox(" ".join(decoded(name).split()), address)
+        return Mailbox(" ".join(decode(name).split()), address)
 
 
-def with_their_commas(items: list[Item]) -> list[Item]:
+def rejoin_unquoted_name(items: list[Item]) -> list[Item]:
     """`Doe, Jane <jane@example.com>`, where the name ought to have been quoted, is one mailbox and not two."""
     *words, last = items or [Item()]
-    if words and last.angle is not None and all(item.is_words for item in words):
+    if words and last.angle is not None and all(item.is_phrase_only for item in words):
         last.phrase = ", ".join(phrase for item in items if (phrase := item.phrase.strip()))
         return [last]
     return items
@@ -106,11 +106,11 @@ def has_one_address(phrase: str) -> bool:
     return len(addresses) == 1 and bool(ADDRESS.fullmatch(addresses[0]))
 
 
-def without_spaces(address: str) -> str:
+def remove_spaces(address: str) -> str:
     return SPACE_IN_ADDRESS.sub(lambda found: found[1] or found[2] or found[3], address)
 
 
-def unquoted(phrase: str) -> str:
+def unquote(phrase: str) -> str:
     """A display name without the quotes that hold all or a part of it."""
     return re.sub(r"\"((?:[^\"\\]|\\.)*+)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
 
@@ -122,7 +122,7 @@ class AddressReader:
         self.value = value
         self.at = 0
 
-    def items(self) -> list[Item]:
+    def read_items(self) -> list[Item]:
         items = [Item()]
         while found := TOKEN.match(self.value, self.at):
             kind, text = found.lastgroup, found[0]
@@ -133,28 +133,28 @@ class AddressReader:
             elif text == ":":
                 items[-1] = Item()  # what came before names a group
             elif text == "(":
-                comment = self.comment()
+                comment = self.read_comment()
                 item.comment = item.comment or comment
             elif text == "<":
                 item.is_broken = item.is_broken or item.angle is not None
-                item.angle = self.angle()
+                item.angle = self.read_angle()
             elif item.angle is None:
                 item.phrase += text
             elif kind != "space":
                 item.is_broken = True
         return items
 
-    def comment(self) -> str:
+    def read_comment(self) -> str:
         """Read the rest of a comment, which may hold others (RFC 5322 §3.2.2), and return its text."""
-        depth, said = 1, ""
+        depth, text_so_far = 1, ""
         while depth and (found := COMMENT_PIECE.match(self.value, self.at)):
             text = found[0]
             self.at = found.end()
             depth += (text == "(") - (text == ")")
-            said += QUOTED_PAIR.sub(r"\1", text) if depth else ""
-        return said
+            text_so_far += QUOTED_PAIR.sub(r"\1", text) if depth else ""
+        return text_so_far
 
-    def angle(self) -> str:
+    def read_angle(self) -> str:
         """Read to the closing bracket and return what stands before it, without comments."""
         pieces: list[str] = []
         while True:
@@ -163,7 +163,7 @@ class AddressReader:
                 self.at = found.end()
             elif self.value.startswith("(", self.at):
                 self.at += 1
-                self.comment()
+                self.read_comment()
             else:
                 self.at += self.value.startswith(">", self.at)
                 return "".join(pieces)

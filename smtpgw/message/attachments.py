@@ -56,8 +56,8 @@ TRANSLITERATIONS = str.maketrans(
     }
 )  # fmt: skip
 OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
-MAX_BASE_CHARACTERS = 1000  # of a name that are looked at
-BASE_LENGTH = 200  # file systems allow 255 with the extension
+MAX_READ_CHARACTERS = 1000  # of a name that are looked at
+MAX_NAME_CHARACTERS = 200  # file systems allow 255 with the extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +69,27 @@ class Attachment:
     content: str  # base64, padded, without line breaks
 
 
-def attachment(part: Part, taken: dict[str, int]) -> Attachment:
+def make_attachment(part: Part, taken: dict[str, int]) -> Attachment:
     """The attachment a part becomes. `taken` counts those that wanted a name, in lower case; this one is added.
 
     Raises:
         SMTPError: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
     """
-    if what := CANNOT_BE_CARRIED.get(part.type) or cannot_be_carried(part):
+    if what := CANNOT_BE_CARRIED.get(part.type) or describe_unsupported(part):
         raise SMTPError(UNSUPPORTED_PART.filled(what=what))
-    base, ending = base_and_extension(part)
+    base, ending = choose_name(part)
     # Its octets as they are: text in a charset of its own too, since a digest of them may be known elsewhere.
-    octets = transfer.base64_content(part.body, part.encoding)
-    return Attachment(unique(base, ending, taken), TYPES[ending], octets)
+    octets = transfer.encode_base64(part.body, part.encoding)
+    return Attachment(make_unique(base, ending, taken), TYPES[ending], octets)
 
 
-def cannot_be_carried(part: Part) -> str:
+def describe_unsupported(part: Part) -> str:
     if part.type.startswith("message/"):
         return f"An attached message ({part.type})"
     return CANNOT_BE_CARRIED["application/ms-tnef"] if part.file_name.lower() == "winmail.dat" else ""
 
 
-def base_and_extension(part: Part) -> tuple[str, str]:
+def choose_name(part: Part) -> tuple[str, str]:
     """What the file will be called. The extension decides; where it is none of the API's, the content type does."""
     name = re.split(r"[/\\]", part.file_name)[-1]  # RFC 2183 §2.3: never a path
     base, ending = name.rpartition(".")[0], extension(name)
@@ -98,7 +98,7 @@ def base_and_extension(part: Part) -> tuple[str, str]:
     if not ending:
         described = part.file_name or f"without a name ({part.type})"
         raise SMTPError(UNSUPPORTED_ATTACHMENT.filled(name=described[:200]))
-    return plain(base) or ("invite" if ending == "ics" else "attachment"), ending
+    return make_ascii(base) or ("invite" if ending == "ics" else "attachment"), ending
 
 
 def extension(name: str) -> str:
@@ -107,16 +107,16 @@ def extension(name: str) -> str:
     return SPELLINGS.get(ending, ending) if dot else ""
 
 
-def plain(base: str) -> str:
+def make_ascii(base: str) -> str:
     """A name in the API's characters; "" where nothing is left of it."""
     # Composed first: macOS writes the umlaut as two characters.
-    known = unicodedata.normalize("NFC", base[:MAX_BASE_CHARACTERS]).translate(TRANSLITERATIONS)
+    known = unicodedata.normalize("NFC", base[:MAX_READ_CHARACTERS]).translate(TRANSLITERATIONS)
     letters = "".join(c for c in unicodedata.normalize("NFKD", known) if not unicodedata.combining(c))
-    name = OTHER_CHARACTERS.sub("_", letters)[:BASE_LENGTH]
+    name = OTHER_CHARACTERS.sub("_", letters)[:MAX_NAME_CHARACTERS]
     return name if name.strip("_-") or name == base else ""
 
 
-def unique(base: str, ending: str, taken: dict[str, int]) -> str:
+def make_unique(base: str, ending: str, taken: dict[str, int]) -> str:
     name = f"{base}.{ending}"
     first = name.lower()
     while name.lower() in taken:

@@ -27,7 +27,7 @@ class Body:
     html: str | None = None
 
     @property
-    def is_silent(self) -> bool:
+    def is_empty(self) -> bool:
         return self.text is None and self.html is None
 
     @property
@@ -45,22 +45,22 @@ class BodyCollector:
     invitations: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def body(self, part: Part) -> Body:
+    def collect(self, part: Part) -> Body:
         """What `part` says; the files in it are added to `files`.
 
         Raises:
             SMTPError: UNSUPPORTED_PART, BAD_STRUCTURE, REQUEST_TOO_BIG.
         """
-        if self.is_bounce and reports.becomes_text(part):
-            return Body(text=reports.text(part))
+        if self.is_bounce and reports.is_rendered_as_text(part):
+            return Body(text=reports.render(part))
         if self.is_bounce and part.type == "multipart/report":
-            return self.report(part)
+            return self.collect_report(part)
         if what := CANNOT_BE_CARRIED.get(part.type):
             raise SMTPError(UNSUPPORTED_PART.filled(what=what))
         if part.type == "multipart/alternative":
-            return self.alternative(part)
+            return self.collect_alternative(part)
         if part.type.startswith("multipart/"):
-            return self.one_after_another([self.body(child) for child in part.children])
+            return self.concatenate([self.collect(child) for child in part.children])
         if part.type in DROPPED:
             self.notes.append(f"dropped a part of type {part.type}")
             return Body()
@@ -68,19 +68,19 @@ class BodyCollector:
             self.files.append(part)
             return Body()
         if part.type == "text/html":
-            return Body(html=self.text_of(part))
-        text = self.text_of(part)
-        return Body(text=reports.without_copy(text) if self.is_bounce else text)
+            return Body(html=self.decode_text(part))
+        text = self.decode_text(part)
+        return Body(text=reports.remove_copy(text) if self.is_bounce else text)
 
-    def report(self, part: Part) -> Body:
+    def collect_report(self, part: Part) -> Body:
         """Return what a delivery report says, without files: nothing in it is worth refusing the others for."""
         kept = len(self.files)
-        body = self.one_after_another([self.body(child) for child in part.children])
+        body = self.concatenate([self.collect(child) for child in part.children])
         self.notes += [f"dropped a part of type {file.type} of the delivery report" for file in self.files[kept:]]
         del self.files[kept:]
         return body
 
-    def alternative(self, part: Part) -> Body:
+    def collect_alternative(self, part: Part) -> Body:
         """Return the last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4).
 
         A blank part replaces nothing: it comes from a template that was left empty, or from a surplus boundary.
@@ -90,31 +90,33 @@ class BodyCollector:
             if child.type == "text/calendar" and child.disposition != "attachment":
                 self.invitations.append(child)
                 continue
-            body = self.body(child)
+            body = self.collect(child)
             if child.type.startswith("text/") and child.type not in ("text/plain", "text/html"):
                 unknown = body
             else:
-                said = Body(better(said.text, body.text), better(said.html, body.html))
-        if said.is_silent:
+                said = Body(choose_version(said.text, body.text), choose_version(said.html, body.html))
+        if said.is_empty:
             return unknown
-        if not unknown.is_silent:
+        if not unknown.is_empty:
             self.notes.append("dropped an alternative in another text format")
         return said
 
-    def text_of(self, part: Part) -> str:
+    def decode_text(self, part: Part) -> str:
         """Return what a part of text says. Raises SMTPError: BAD_STRUCTURE, REQUEST_TOO_BIG."""
-        octets = transfer.content(part.body, part.encoding)
-        label = part.parameters.get("charset", "") or (charsets.html_label(octets) if part.type == "text/html" else "")
-        text = charsets.text(octets, label).removeprefix("\ufeff").replace("\0", "")
+        octets = transfer.decode(part.body, part.encoding)
+        label = part.parameters.get("charset", "") or (
+            charsets.find_html_label(octets) if part.type == "text/html" else ""
+        )
+        text = charsets.decode(octets, label).removeprefix("\ufeff").replace("\0", "")
         growth.check(growth.memory_bytes([text]), self.limit_bytes)
         if "\r" in text:
             # Twice: Ruby's mail 2.7 ends lines with CR CR LF.
             text = text.replace("\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
         if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
-            return flowed.paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
+            return flowed.join_paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
         return text
 
-    def one_after_another(self, bodies: list[Body]) -> Body:
+    def concatenate(self, bodies: list[Body]) -> Body:
         """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
 
         Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A
@@ -123,23 +125,24 @@ class BodyCollector:
         Raises:
             SMTPError: REQUEST_TOO_BIG
         """
-        spoken = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_silent][-1:]
-        if len(spoken) < 2:
-            return spoken[0] if spoken else Body()
-        texts = [body.text for body in spoken if body.text is not None]
-        text = self.joined(texts) if len(texts) == len(spoken) else None
-        if all(body.html is None for body in spoken):
+        visible = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_empty][-1:]
+        if len(visible) < 2:
+            return visible[0] if visible else Body()
+        texts = [body.text for body in visible if body.text is not None]
+        text = self.join(texts) if len(texts) == len(visible) else None
+        if all(body.html is None for body in visible):
             return Body(text=text)
         return Body(
-            text, self.joined([self.as_html(body.text or "") if body.html is None else body.html for body in spoken])
+            text,
+            self.join([self.convert_to_html(body.text or "") if body.html is None else body.html for body in visible]),
         )
 
-    def joined(self, texts: list[str]) -> str:
+    def join(self, texts: list[str]) -> str:
         growth.check(growth.memory_bytes(texts, len(texts)), self.limit_bytes)
         pieces = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]]
         return "".join([*pieces, texts[-1]])
 
-    def as_html(self, text: str) -> str:
+    def convert_to_html(self, text: str) -> str:
         added = 4 * (text.count("&") + text.count("\n")) + 3 * (text.count("<") + text.count(">"))
         growth.check(growth.memory_bytes([text], added), self.limit_bytes)
         return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"
@@ -149,7 +152,7 @@ def is_blank(said: str | None) -> bool:
     return not said or said.isspace()
 
 
-def better(earlier: str | None, later: str | None) -> str | None:
+def choose_version(earlier: str | None, later: str | None) -> str | None:
     """Return the later of two versions unless only the earlier one says something."""
     return earlier if later is None or (is_blank(later) and earlier is not None) else later
 

@@ -74,53 +74,53 @@ WINDOWS_1252_CHARACTERS = "".join(
 CUT_CHARACTER = re.compile(
     rb"([\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})((?:\xe2\x80\xa6|[ .()\[\]])*)\Z"
 )
-CUT_TAIL_BYTES = 16
+MAX_CUT_TAIL_BYTES = 16
 META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?\s*+([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-META_BYTES = 1024  # HTML §4.2.5.4: the declaration stands within these
+MAX_META_BYTES = 1024  # HTML §4.2.5.4: the declaration stands within these
 
 
-def plain_label(label: str) -> str:
+def normalize_label(label: str) -> str:
     return "".join(c for c in label.lower() if c.isalnum())
 
 
-def codecs_by_label() -> dict[str, str]:
+def build_codecs() -> dict[str, str]:
     named = {**encodings.aliases.aliases, **{codec: codec for codec in encodings.aliases.aliases.values()}}
     named = {label: codec for label, codec in named.items() if codec not in NO_CHARSETS}
-    labelled = {plain_label(label): codec for label, codec in (named | MORE_LABELS).items()}
+    labelled = {normalize_label(label): codec for label, codec in (named | MORE_LABELS).items()}
     for label, name in LABELS.items():
-        if codec := labelled.get(plain_label(name)):  # none for "replacement", which is for browsers
-            labelled.setdefault(plain_label(label), codec)
+        if codec := labelled.get(normalize_label(name)):  # none for "replacement", which is for browsers
+            labelled.setdefault(normalize_label(label), codec)
     return {label: SUPERSETS.get(codec, codec) for label, codec in labelled.items()}
 
 
-CODECS = codecs_by_label()
+CODECS = build_codecs()
 
 
 @functools.lru_cache(1024)
-def codec_of(label: str) -> str:
+def find_codec(label: str) -> str:
     """The codec for a label, "" for one that says nothing about octets above 127."""
-    codec = CODECS.get(plain_label(label), "")
+    codec = CODECS.get(normalize_label(label), "")
     return "" if codec == "ascii" else codec
 
 
-def text(octets: bytes, label: str = "") -> str:
+def decode(octets: bytes, label: str = "") -> str:
     """Decode `octets` as the charset `label`; never fails, and makes no lone surrogates.
 
     Where the label is missing, unknown or `us-ascii`, octets above 127 are UTF-8 if they can be, else windows-1252.
     Octets that a known charset cannot have written are tried as UTF-8 before any is lost.
     """
-    codec = codec_of(label[:40])
+    codec = find_codec(label[:40])
     if not codec or is_mislabelled(octets, codec):
-        return utf_8_or_windows_1252(octets)
+        return decode_utf_8_or_windows_1252(octets)
     if codec == WINDOWS_1252:
-        return windows_1252(octets)
+        return decode_windows_1252(octets)
     try:
         decoded = octets.decode(codec)
     except UnicodeDecodeError:
-        return mistaken(octets, codec)
+        return decode_mislabelled(octets, codec)
     if codec in japanese.CODECS:
-        return japanese.as_windows(decoded)
-    return without_surrogates(decoded) if codec == UTF_7 else decoded
+        return japanese.convert_to_windows(decoded)
+    return replace_surrogates(decoded) if codec == UTF_7 else decoded
 
 
 def is_mislabelled(octets: bytes, codec: str) -> bool:
@@ -130,7 +130,7 @@ def is_mislabelled(octets: bytes, codec: str) -> bool:
     return codec.startswith("utf_16") and b"\0" not in octets and octets.isascii()
 
 
-def header_text(octets: bytes, declared: str) -> str:
+def decode_header(octets: bytes, declared: str) -> str:
     """Decode the octets of a header field, which has no label of its own: RFC 6532 allows UTF-8 and nothing else.
 
     Args:
@@ -139,18 +139,18 @@ def header_text(octets: bytes, declared: str) -> str:
     """
     with contextlib.suppress(UnicodeDecodeError):
         return octets.decode(UTF_8)
-    codec = codec_of(declared[:40])
+    codec = find_codec(declared[:40])
     is_old = codec not in ("", WINDOWS_1252) and not codec.startswith("utf_")
-    if is_old and cut_utf_8(octets).partition("\ufffd")[0].isascii():
-        decoded = text(octets, declared)
+    if is_old and decode_cut_utf_8(octets).partition("\ufffd")[0].isascii():
+        decoded = decode(octets, declared)
         if "\ufffd" not in decoded:
             return decoded
-    return utf_8_or_windows_1252(octets)
+    return decode_utf_8_or_windows_1252(octets)
 
 
-def html_label(octets: bytes) -> str:
+def find_html_label(octets: bytes) -> str:
     """The charset that an HTML document without a label declares in itself, "" for UTF-8 and where it does not say."""
-    if found := META_CHARSET.search(octets, 0, META_BYTES):
+    if found := META_CHARSET.search(octets, 0, MAX_META_BYTES):
         try:
             octets.decode(UTF_8)
         except UnicodeDecodeError:
@@ -158,19 +158,19 @@ def html_label(octets: bytes) -> str:
     return ""
 
 
-def utf_8_or_windows_1252(octets: bytes) -> str:
+def decode_utf_8_or_windows_1252(octets: bytes) -> str:
     try:
         return octets.decode(UTF_8)
     except UnicodeDecodeError:
-        return cut_utf_8(octets) or windows_1252(octets)
+        return decode_cut_utf_8(octets) or decode_windows_1252(octets)
 
 
-def cut_utf_8(octets: bytes) -> str:
+def decode_cut_utf_8(octets: bytes) -> str:
     """Return the text of UTF-8 that ends inside a character, "" for what is none.
 
     A single octet after ASCII is none: it is as likely a letter of windows-1252.
     """
-    found = CUT_CHARACTER.search(octets, max(0, len(octets) - CUT_TAIL_BYTES))
+    found = CUT_CHARACTER.search(octets, max(0, len(octets) - MAX_CUT_TAIL_BYTES))
     if not found:
         return ""
     try:
@@ -181,24 +181,24 @@ def cut_utf_8(octets: bytes) -> str:
     return f"{before}\ufffd{found[2].decode(UTF_8)}" if is_certain else ""
 
 
-def windows_1252(octets: bytes) -> str:
+def decode_windows_1252(octets: bytes) -> str:
     return codecs.charmap_decode(octets, "strict", WINDOWS_1252_CHARACTERS)[0]
 
 
-def mistaken(octets: bytes, codec: str) -> str:
+def decode_mislabelled(octets: bytes, codec: str) -> str:
     """Text of octets that are not what they are said to be."""
     if codec == UTF_8:
         # Where none of it is UTF-8, the program writes another charset and puts the same label on all of its mail.
         if octets.decode(UTF_8, "ignore").isascii():
-            return cut_utf_8(octets) or windows_1252(octets)
+            return decode_cut_utf_8(octets) or decode_windows_1252(octets)
         return octets.decode(UTF_8, "replace")
     if not octets.isascii():  # charsets of seven bits would pass for UTF-8, escape sequences and all
         with contextlib.suppress(UnicodeDecodeError):
             return octets.decode(UTF_8)
     if codec in japanese.CODECS:
-        return japanese.as_windows(japanese.with_nec_rows(octets, codec))
-    return without_surrogates(octets.decode(codec, "replace"))
+        return japanese.convert_to_windows(japanese.decode_with_nec_rows(octets, codec))
+    return replace_surrogates(octets.decode(codec, "replace"))
 
 
-def without_surrogates(decoded: str) -> str:
+def replace_surrogates(decoded: str) -> str:
     return decoded.encode("utf_16", "surrogatepass").decode("utf_16", "replace")

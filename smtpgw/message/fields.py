@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from smtpgw.core.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, SMTPError
 from smtpgw.message import charsets, parameters
-from smtpgw.message.words import one_line, with_octets_escaped
+from smtpgw.message.words import escape_octets, one_line
 
-SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
-SECTION_FIELDS = 1000
+MAX_SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
+MAX_SECTION_FIELDS = 1000
 
 FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*+)(?:\n|\Z)")
 LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  # and not like "https://"
@@ -32,7 +32,7 @@ class Header:
     value: str  # encoded words (RFC 2047) are left as they are
 
 
-def message_start(raw: bytes) -> int:
+def find_message_start(raw: bytes) -> int:
     """Where the header section begins: after what mbox files and careless programs put before it."""
     start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     mbox = MBOX_LINE.match(raw, start)
@@ -41,7 +41,7 @@ def message_start(raw: bytes) -> int:
     return blank.end() if blank else start
 
 
-def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[Header, ...], int]:
+def parse_section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[Header, ...], int]:
     """Return the header fields of a message or of a part that is `raw[start:end]`, and where its body begins.
 
     `charset` is that of octets above 127 which are no UTF-8; the one that Content-Type declares where it is "".
@@ -55,7 +55,7 @@ def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[
     """
     if blank := BLANK_LINE.match(raw, start, end):
         return (), blank.end()
-    window_end = min(end, start + SECTION_BYTES)
+    window_end = min(end, start + MAX_SECTION_BYTES)
     ending = END_OF_SECTION.search(raw, start, window_end)
     is_whole = bool(ending) or window_end == end
     block = raw[start : ending.start() + 1 if ending else window_end].decode("latin_1")
@@ -69,36 +69,36 @@ def section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[
             if LOOKS_LIKE_A_FIELD.search(block, at):
                 line = block.count("\n", 0, at) + 1
                 raise SMTPError(BAD_STRUCTURE.filled(why=f"line {line} of a header section is no header field"))
-            return headers(found, charset or charset_of(block, found)), start + at
-        if len(found) == SECTION_FIELDS:
+            return make_headers(found, charset or find_declared_charset(block, found)), start + at
+        if len(found) == MAX_SECTION_FIELDS:
             raise SMTPError(HEADERS_TOO_BIG)
         found.append((field[1], field[2]))
         at = field.end()
     if not is_whole:
         raise SMTPError(HEADERS_TOO_BIG)
-    return headers(found, charset or charset_of(block, found)), ending.end() if ending else window_end
+    return make_headers(found, charset or find_declared_charset(block, found)), ending.end() if ending else window_end
 
 
-def charset_of(block: str, found: list[tuple[str, str]]) -> str:
+def find_declared_charset(block: str, found: list[tuple[str, str]]) -> str:
     """Return the charset that Content-Type declares for octets of the section above 127, "" where there are none."""
     if block.isascii():
         return ""
     content_type = next((value for name, value in found if name.lower() == "content-type"), "")
-    return parameters.parsed(field_value(content_type, ""))[1].get("charset", "")
+    return parameters.parse(decode_value(content_type, ""))[1].get("charset", "")
 
 
-def headers(found: list[tuple[str, str]], charset: str) -> tuple[Header, ...]:
+def make_headers(found: list[tuple[str, str]], charset: str) -> tuple[Header, ...]:
     """Return the fields whose names and values were found; the octets of the values are given as Latin-1."""
-    return tuple([Header(name, field_value(value, charset)) for name, value in found])
+    return tuple([Header(name, decode_value(value, charset)) for name, value in found])
 
 
-def field_value(value: str, charset: str) -> str:
+def decode_value(value: str, charset: str) -> str:
     """Return the text of a field's octets, given as Latin-1."""
     if "\n" in value:
         value = FOLD.sub("", value)
     if not value.isascii():
         if "=?" in value:
-            value = with_octets_escaped(value)
+            value = escape_octets(value)
         # Stripped of ASCII alone: the octet A0 of a character is no space yet.
-        value = charsets.header_text(value.strip(" \t\r\n").encode("latin_1"), charset)
+        value = charsets.decode_header(value.strip(" \t\r\n").encode("latin_1"), charset)
     return one_line(value.strip())

@@ -14,7 +14,7 @@ from smtpgw.message import growth, transfer
 from smtpgw.message.parts import Part
 
 REFERENCE = re.compile(r"(?<![\w.-])cid:([^\"'\s)<>]+)", re.IGNORECASE)
-EMBEDDED_CHARACTERS = 8 * 1024 * 1024  # or as much as the message is long: an image may be shown a thousand times
+MAX_EMBEDDED_CHARACTERS = 8 * 1024 * 1024  # or as much as the message is long: an image may be shown a thousand times
 TYPES_BY_EXTENSION = {
     "bmp": "image/bmp",
     "gif": "image/gif",
@@ -32,7 +32,7 @@ def content_id(part: Part) -> str:
     return part.header("content-id").strip().removeprefix("<").removesuffix(">").strip()
 
 
-def references(html: str, names: Collection[str]) -> Counter[str]:
+def count_references(html: str, names: Collection[str]) -> Counter[str]:
     """Return how often the HTML refers to each Content-ID that there is.
 
     Raises:
@@ -55,18 +55,18 @@ def image_type(part: Part) -> str:
     return part.type if SAFE_TYPE.fullmatch(part.type) else ""
 
 
-def embedded(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
+def embed(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
     """`html` with each image, given by its Content-ID, in the place that refers to it.
 
     Raises:
         SMTPError: UNSUPPORTED_PART or REQUEST_TOO_BIG when the HTML would become too big, BAD_STRUCTURE.
     """
     addresses = {
-        name: f"data:{image_type(part)};base64,{transfer.base64_content(part.body, part.encoding)}"
+        name: f"data:{image_type(part)};base64,{transfer.encode_base64(part.body, part.encoding)}"
         for name, part in images.items()
     }
-    size = sum(count * len(addresses[name]) for name, count in references(html, addresses).items())
-    longest = max(EMBEDDED_CHARACTERS, *(len(part.raw) for part in images.values()))
+    size = sum(count * len(addresses[name]) for name, count in count_references(html, addresses).items())
+    longest = max(MAX_EMBEDDED_CHARACTERS, *(len(part.raw) for part in images.values()))
     if size > longest:
         raise SMTPError(UNSUPPORTED_PART.filled(what=f"HTML that shows inline images of {size} characters in all"))
     growth.check(growth.memory_bytes([html], size), limit_bytes)

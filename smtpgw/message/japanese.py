@@ -47,7 +47,7 @@ LACKING = {
 }
 
 
-def repaired(error: UnicodeError) -> tuple[str, int]:
+def repair(error: UnicodeError) -> tuple[str, int]:
     """Error handler for codecs: the character of a row they lack, else U+FFFD. Raises `error` after MAX_REPAIRS."""
     left = REPAIRS_LEFT.get()
     if not isinstance(error, UnicodeDecodeError) or not left:
@@ -60,10 +60,10 @@ def repaired(error: UnicodeError) -> tuple[str, int]:
     return characters.get(pair) or "\ufffd", error.start + 2 if is_pair else error.end
 
 
-codecs.register_error(ERRORS, repaired)
+codecs.register_error(ERRORS, repair)
 
 
-def with_nec_rows(octets: bytes, codec: str) -> str:
+def decode_with_nec_rows(octets: bytes, codec: str) -> str:
     """Decode by one of CODECS; octets without a character become U+FFFD."""
     before = REPAIRS_LEFT.set(MAX_REPAIRS)
     try:
@@ -74,7 +74,7 @@ def with_nec_rows(octets: bytes, codec: str) -> str:
         REPAIRS_LEFT.reset(before)
 
 
-def as_windows(text: str) -> str:
+def convert_to_windows(text: str) -> str:
     for character, chosen in WINDOWS_CHARACTERS.items():
         text = text.replace(character, chosen)
     return text

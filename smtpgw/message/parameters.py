@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from smtpgw.message import charsets
-from smtpgw.message.words import one_line, without_outer_encoding
+from smtpgw.message.words import decode_outer_encoding, one_line
 
 FIRST = re.compile(r"[^;\s(\"]*")
 PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;]*))")
 # Only these two: Windows programs put whole paths here, and their backslashes are no quoting (against RFC 822 §3.4.4).
 QUOTED_PAIR = re.compile(r"\\([\"\\])")
 SECTION = re.compile(r"([^*]+)(?:\*([0-9]{1,6}))?(\*)?")  # RFC 2231 §3 and §4: name*0*, name*1, name*
-CACHED_LENGTH = 120  # the values that come with every message, unlike boundaries and file names
+MAX_CACHED_CHARACTERS = 120  # the values that come with every message, unlike boundaries and file names
 
-Parsed = tuple[str, Mapping[str, str]]
+ParsedValue = tuple[str, Mapping[str, str]]
 
 
-def parsed(value: str) -> Parsed:
+def parse(value: str) -> ParsedValue:
     """The value before the first parameter, in lower case, and the parameters by their lower-case names."""
-    return cached(value) if len(value) <= CACHED_LENGTH else parse(value)
+    return parse_cached(value) if len(value) <= MAX_CACHED_CHARACTERS else parse_uncached(value)
 
 
-def parse(value: str) -> Parsed:
-    value = without_outer_encoding(value)
+def parse_uncached(value: str) -> ParsedValue:
+    value = decode_outer_encoding(value)
     first = FIRST.match(value.strip())
     found: dict[str, str] = {}
     extended: dict[str, dict[int, tuple[str, bool]]] = {}
@@ -36,18 +36,18 @@ def parse(value: str) -> Parsed:
         elif section := SECTION.fullmatch(name):
             extended.setdefault(section[1], {}).setdefault(int(section[2] or 0), (text, bool(section[3])))
     # A program that writes a parameter both ways means the plain one for old readers (RFC 6266 §4.3).
-    found.update({name: joined(sections) for name, sections in extended.items()})
+    found.update({name: join(sections) for name, sections in extended.items()})
     return first[0].lower() if first else "", found
 
 
-cached = functools.lru_cache(512)(parse)
+parse_cached = functools.lru_cache(512)(parse_uncached)
 
 
-def joined(sections: Mapping[int, tuple[str, bool]]) -> str:
+def join(sections: Mapping[int, tuple[str, bool]]) -> str:
     """The sections of one parameter, in their order; octets are those of the charset that the first one names."""
     charset, octets = "", list[bytes]()
     for number, (text, is_extended) in sorted(sections.items()):
         if is_extended and number == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
         octets.append(unquote_to_bytes(text) if is_extended else text.encode(errors="replace"))
-    return one_line(charsets.text(b"".join(octets), charset))
+    return one_line(charsets.decode(b"".join(octets), charset))

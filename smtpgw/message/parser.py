@@ -22,13 +22,13 @@ from dataclasses import dataclass, field, replace
 from smtpgw.core.replies import AUTHOR_WITHOUT_BRACKETS, BAD_AUTHOR, UNSUPPORTED_PART, SMTPError
 from smtpgw.message import growth, inline, parts, reports
 from smtpgw.message.addresses import Mailbox, NoBrackets, NoMailbox, mailboxes
-from smtpgw.message.attachments import Attachment, attachment
+from smtpgw.message.attachments import Attachment, make_attachment
 from smtpgw.message.bodies import BodyCollector
 from smtpgw.message.fields import Header
 from smtpgw.message.parts import Part
-from smtpgw.message.words import decoded
+from smtpgw.message.words import decode
 
-__all__ = ["Attachment", "Header", "Mailbox", "Message", "decoded", "parse"]
+__all__ = ["Attachment", "Header", "Mailbox", "Message", "decode", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +76,26 @@ def parse(
         SMTPError: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, REQUEST_TOO_BIG,
             UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never another exception, whatever the octets are.
     """
-    root = parts.tree(raw)
+    root = parts.parse(raw)
     is_bounce = null_sender and reports.is_bounce(root)
-    author = bounce_author_of(root) if is_bounce else author_of(root.headers)
-    reading = BodyCollector(is_bounce=is_bounce, limit_bytes=limit_bytes)
-    body = reading.body(root)
-    html = with_inline_images(body.html, reading, inline_images)
+    author = parse_bounce_author(root) if is_bounce else parse_author(root.headers)
+    collector = BodyCollector(is_bounce=is_bounce, limit_bytes=limit_bytes)
+    body = collector.collect(root)
+    html = embed_inline_images(body.html, collector, inline_images)
     return Message(
         headers=root.headers,
         author=author,
-        subject=decoded(root.header("subject")),
+        subject=decode(root.header("subject")),
         text=body.text,
         html=html,
-        attachments=attachments(reading),
+        attachments=make_attachments(collector),
         message_id=root.header("message-id"),
-        notes=tuple(reading.notes),
+        notes=tuple(collector.notes),
         is_bounce=is_bounce,
     )
 
 
-def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
+def parse_author(headers: tuple[Header, ...]) -> Mailbox | None:
     """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender? An empty field is no field."""
     values = [header.value for header in headers if header.value and header.name.lower() == "from"]
     if len(values) > 1:
@@ -111,20 +111,20 @@ def author_of(headers: tuple[Header, ...]) -> Mailbox | None:
     return named[0][0] if named else None
 
 
-def bounce_author_of(root: Part) -> Mailbox:
+def parse_bounce_author(root: Part) -> Mailbox:
     """Return the author of a bounce, whose address is "" where From names none, or several."""
     try:
-        author = author_of(root.headers)
+        author = parse_author(root.headers)
     except SMTPError:
         author = None
     return author or Mailbox(reports.display_name(root.header("from")), "")
 
 
-def with_inline_images(html: str | None, reading: BodyCollector, inline_images: str) -> str | None:
+def embed_inline_images(html: str | None, collector: BodyCollector, inline_images: str) -> str | None:
     """`html` with the images it refers to, which are no files any more."""
-    images = {inline.content_id(part): part for part in reading.files if inline.image_type(part)}
+    images = {inline.content_id(part): part for part in collector.files if inline.image_type(part)}
     images.pop("", None)
-    referred = inline.references(html, images) if html and images else {}
+    referred = inline.count_references(html, images) if html and images else {}
     images = {name: images[name] for name in referred}
     if not images or html is None:
         return html
@@ -134,24 +134,24 @@ def with_inline_images(html: str | None, reading: BodyCollector, inline_images: 
             UNSUPPORTED_PART.filled(what=f"Inline image {first.file_name[:200] or inline.content_id(first)}")
         )
     shown = {id(part) for part in images.values()}
-    reading.files = [part for part in reading.files if id(part) not in shown]
-    reading.notes.append(f"embedded {len(images)} inline images in the HTML")
-    return inline.embedded(html, images, reading.limit_bytes)
+    collector.files = [part for part in collector.files if id(part) not in shown]
+    collector.notes.append(f"embedded {len(images)} inline images in the HTML")
+    return inline.embed(html, images, collector.limit_bytes)
 
 
-def attachments(reading: BodyCollector) -> tuple[Attachment, ...]:
+def make_attachments(collector: BodyCollector) -> tuple[Attachment, ...]:
     taken: dict[str, int] = {}
-    made = [noted(part, reading, taken) for part in reading.files]
-    calendars = {calendar_digest(file) for file in made if reading.invitations and file.type == "calendar"}
-    for part in reading.invitations:
-        invitation = attachment(part, dict(taken))
+    made = [make_noted_attachment(part, collector, taken) for part in collector.files]
+    calendars = {calendar_digest(file) for file in made if collector.invitations and file.type == "calendar"}
+    for part in collector.invitations:
+        invitation = make_attachment(part, dict(taken))
         digest = calendar_digest(invitation)
         if digest in calendars:
             continue  # Calendars send it twice, as an alternative and as a file.
         calendars.add(digest)
         taken[invitation.filename.lower()] = 1
         made.append(invitation)
-        reading.notes.append(f"the calendar invitation became the attachment {invitation.filename}")
+        collector.notes.append(f"the calendar invitation became the attachment {invitation.filename}")
     return tuple(made)
 
 
@@ -161,8 +161,8 @@ def calendar_digest(file: Attachment) -> bytes:
     return hashlib.sha256(lines.strip()).digest()
 
 
-def noted(part: Part, reading: BodyCollector, taken: dict[str, int]) -> Attachment:
-    made = attachment(part, taken)
+def make_noted_attachment(part: Part, collector: BodyCollector, taken: dict[str, int]) -> Attachment:
+    made = make_attachment(part, taken)
     if made.filename != part.file_name:
-        reading.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")
+        collector.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")
     return made

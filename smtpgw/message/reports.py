@@ -9,7 +9,7 @@ import re
 from smtpgw.message import charsets, transfer
 from smtpgw.message.addresses import NoMailbox, mailboxes
 from smtpgw.message.parts import Part
-from smtpgw.message.words import decoded
+from smtpgw.message.words import decode
 
 DAEMONS = frozenset({"mailer-daemon", "postmaster"})
 ORIGINALS = frozenset({"message/rfc822", "message/global", "message/partial"})
@@ -38,15 +38,15 @@ def is_bounce(root: Part) -> bool:
 def display_name(value: str) -> str:
     """Return the name in a From without an address, such as `MAILER-DAEMON <>`; "" where it is something else."""
     found = NO_ADDRESS.fullmatch(value.strip())
-    return " ".join(decoded(found[1].strip().strip('"')).split()) if found else ""
+    return " ".join(decode(found[1].strip().strip('"')).split()) if found else ""
 
 
-def becomes_text(part: Part) -> bool:
+def is_rendered_as_text(part: Part) -> bool:
     """Return whether a part of a bounce is delivered as `text`: what is for programs, and the returned message."""
     return part.type.startswith("message/") or part.type in ORIGINAL_HEADERS
 
 
-def text(part: Part) -> str:
+def render(part: Part) -> str:
     """Return such a part as text, under a line that says what it is.
 
     Raises:
@@ -55,20 +55,20 @@ def text(part: Part) -> str:
     is_encoded = part.encoding in ("quoted-printable", "base64")
     # A returned message of megabytes is not copied for the sake of its header.
     end = part.end if is_encoded else min(part.end, part.start + MAX_PART_BYTES)
-    octets = transfer.content(part.raw[part.start : end], part.encoding)
+    octets = transfer.decode(part.raw[part.start : end], part.encoding)
     is_original = part.type in ORIGINALS or part.type in ORIGINAL_HEADERS
     if is_original and (blank := BLANK_LINE.search(octets)):
         octets = octets[: blank.start()]
-    said = charsets.utf_8_or_windows_1252(octets[:MAX_PART_BYTES].strip())
-    said = said.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    text = charsets.decode_utf_8_or_windows_1252(octets[:MAX_PART_BYTES].strip())
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     title = "Header of the original message" if is_original else "Details of the report"
-    return f"\n--- {title} ---\n\n{said}\n"
+    return f"\n--- {title} ---\n\n{text}\n"
 
 
-def without_copy(said: str) -> str:
+def remove_copy(text: str) -> str:
     """Return a plain-text bounce without the body of the message that it quotes."""
-    found = COPY_FOLLOWS.search(said)
+    found = COPY_FOLLOWS.search(text)
     if not found:
-        return said
-    header, _, _ = said[found.end() :].partition("\n\n")
-    return f"{said[: found.end()]}{header[:MAX_PART_BYTES]}\n"
+        return text
+    header, _, _ = text[found.end() :].partition("\n\n")
+    return f"{text[: found.end()]}{header[:MAX_PART_BYTES]}\n"

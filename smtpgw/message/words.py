@@ -14,10 +14,10 @@ ONLY_WORDS = re.compile(r"(?:=\?[^?\s]{1,120}\?[bBqQ]\?[^?\r\n]*\?=\s*+)++")
 # Whatever could end a line or a field, for us or for what comes after us.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 MAX_RUNS = 500  # of words in and outside ASCII, by turns; each run becomes encoded words of its own
-WORD_OCTETS = 45  # base64 makes 60 characters of them: with the frame, less than the 75 of RFC 2047 §2
+MAX_WORD_BYTES = 45  # base64 makes 60 characters of them: with the frame, less than the 75 of RFC 2047 §2
 
 
-def decoded(value: str) -> str:
+def decode(value: str) -> str:
     """A header field's value as people read it: encoded words decoded, on one line, without control characters.
 
     Neighbouring words of one charset are put together before they are decoded, since many programs split them inside
@@ -26,9 +26,9 @@ def decoded(value: str) -> str:
     return one_line(decode_words(value) if "=?" in value else value)
 
 
-def without_outer_encoding(value: str) -> str:
+def decode_outer_encoding(value: str) -> str:
     """Return a structured value decoded if it is nothing but encoded words, which no parser could take apart."""
-    return decoded(value) if value.startswith("=?") and ONLY_WORDS.fullmatch(value) else value
+    return decode(value) if value.startswith("=?") and ONLY_WORDS.fullmatch(value) else value
 
 
 def one_line(value: str) -> str:
@@ -43,16 +43,16 @@ def decode_words(value: str) -> str:
         between = value[end : word.start()]
         # RFC 2047 §6.2: white space between two encoded words is no part of the text.
         if between.strip() or not end or word[1].lower() != charset:
-            pieces.append(charsets.text(b"".join(octets), charset))
+            pieces.append(charsets.decode(b"".join(octets), charset))
             pieces.append(between if between.strip() or not end else "")
             charset, octets = word[1].lower(), []
-        octets.append(word_octets(word[2], word[3]))
+        octets.append(decode_word(word[2], word[3]))
         end = word.end()
-    pieces += (charsets.text(b"".join(octets), charset), value[end:])
+    pieces += (charsets.decode(b"".join(octets), charset), value[end:])
     return "".join(pieces)
 
 
-def word_octets(encoding: str, encoded: str) -> bytes:
+def decode_word(encoding: str, encoded: str) -> bytes:
     raw = encoded.encode("utf-8")
     if encoding in "qQ":
         return binascii.a2b_qp(raw.replace(b" ", b"_").replace(b"==", b"=3D="), header=True)
@@ -60,15 +60,15 @@ def word_octets(encoding: str, encoded: str) -> bytes:
     return binascii.a2b_base64(clean[: len(clean) - (len(clean) % 4 == 1)] + b"==")
 
 
-def with_octets_escaped(value: str) -> str:
+def escape_octets(value: str) -> str:
     """Return a field, given as Latin-1, with the octets above 127 inside its encoded words written as RFC 2047 wants.
 
     They are of the charset that the word names, whatever the rest of the field is; of UTF-8 where they can be.
     """
-    return WORD.sub(lambda word: word[0] if word[0].isascii() else escaped_word(word[1], word[2], word[3]), value)
+    return WORD.sub(lambda word: word[0] if word[0].isascii() else escape_word(word[1], word[2], word[3]), value)
 
 
-def escaped_word(charset: str, encoding: str, encoded: str) -> str:
+def escape_word(charset: str, encoding: str, encoded: str) -> str:
     raw = encoded.encode("latin_1")
     if encoding in "bB":
         return f"=?{charset}?{encoding}?{raw.decode('ascii', 'ignore')}?="  # they are no base64
@@ -78,11 +78,11 @@ def escaped_word(charset: str, encoding: str, encoded: str) -> str:
     return f"=?{charset}?{encoding}?{''.join(c if c.isascii() else f'={ord(c):02X}' for c in encoded)}?="
 
 
-def encoded(value: str) -> str:
+def encode(value: str) -> str:
     """A value in ASCII: runs of words that are not become encoded words."""
     if value.isascii():
         return value
-    words = decoded(value).split(" ")  # a word encoded already would run into its new neighbour
+    words = decode(value).split(" ")  # a word encoded already would run into its new neighbour
     runs: list[list[str]] = []
     for word in words:
         if runs and not word.isascii() and not runs[-1][-1].isascii():
@@ -90,15 +90,15 @@ def encoded(value: str) -> str:
         else:
             runs.append([word])
     if len(runs) > MAX_RUNS:
-        return encoded_words(" ".join(words))
-    return " ".join(run[0] if run[0].isascii() else encoded_words(" ".join(run)) for run in runs)
+        return encode_words(" ".join(words))
+    return " ".join(run[0] if run[0].isascii() else encode_words(" ".join(run)) for run in runs)
 
 
-def encoded_words(text: str) -> str:
+def encode_words(text: str) -> str:
     chunks = [b""]
     for character in text:
         octets = character.encode("utf-8")
-        if len(chunks[-1]) + len(octets) > WORD_OCTETS:
+        if len(chunks[-1]) + len(octets) > MAX_WORD_BYTES:
             chunks.append(b"")
         chunks[-1] += octets
     return " ".join(f"=?utf-8?B?{base64.b64encode(chunk).decode('ascii')}?=" for chunk in chunks)

@@ -14,7 +14,7 @@ from smtpgw.core.models import Submission
 from smtpgw.core.outcomes import Outcome
 from smtpgw.core.replies import INTERNAL_ERROR, Reply, SMTPError
 from smtpgw.dialects.interpreter import Finding, HeaderError, Options, Verdict
-from smtpgw.message.fields import SECTION_BYTES
+from smtpgw.message.fields import MAX_SECTION_BYTES
 from smtpgw.message.parser import Message
 from smtpgw.submission.translation import EmailRequest
 from smtpgw.telemetry import deferred, internal_errors, logs, metrics, tracing
@@ -267,6 +267,6 @@ def words(reply: Reply) -> str:
 
 def message_id(raw: bytes) -> str:
     """The Message-ID of a message that cannot be parsed; "" where there is none."""
-    end = raw.find(b"\r\n\r\n", 0, SECTION_BYTES)
-    found = MESSAGE_ID.search(raw, 0, end if end >= 0 else SECTION_BYTES)
+    end = raw.find(b"\r\n\r\n", 0, MAX_SECTION_BYTES)
+    found = MESSAGE_ID.search(raw, 0, end if end >= 0 else MAX_SECTION_BYTES)
     return found[1].decode("ascii", "replace").strip() if found else ""

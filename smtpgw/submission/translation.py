@@ -15,7 +15,7 @@ from smtpgw.dialects.interpreter import Options
 from smtpgw.message import growth
 from smtpgw.message.addresses import NoMailbox, mailboxes
 from smtpgw.message.parser import Attachment, Header, Message
-from smtpgw.message.words import encoded, encoded_words
+from smtpgw.message.words import encode, encode_words
 
 NO_SUBJECT = "(no subject)"  # the API wants at least one character
 NO_TEXT = " "
@@ -229,14 +229,14 @@ def in_ascii(name: str, header: Header) -> str:
         return addresses_in_ascii(header)
     if name.startswith("list-") and name != "list-id":
         return quote(header.value, safe=URL_CHARACTERS)  # RFC 2369 §2: they hold addresses in angle brackets
-    return encoded(header.value)
+    return encode(header.value)
 
 
 def addresses_in_ascii(header: Header) -> str:
     try:
         found = mailboxes(header.value)
     except NoMailbox:
-        return encoded(header.value)
+        return encode(header.value)
     return ", ".join(mailbox_in_ascii(header.name, mailbox.name, mailbox.address) for mailbox in found)
 
 
@@ -252,4 +252,4 @@ def mailbox_in_ascii(header: str, name: str, address: str) -> str:
         except idna.IDNAError:
             raise SMTPError(BAD_HEADER_VALUE.filled(header=header, why=f"{domain} is no domain")) from None
     address = local + at + domain
-    return formataddr((name, address)) if name.isascii() else f"{encoded_words(name)} <{address}>"
+    return formataddr((name, address)) if name.isascii() else f"{encode_words(name)} <{address}>"

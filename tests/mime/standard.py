@@ -10,7 +10,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 
 from smtpgw.message import charsets, parts, transfer
-from smtpgw.message.fields import message_start
+from smtpgw.message.fields import find_message_start
 from smtpgw.message.words import one_line
 
 NAMING_FIELDS = ("content-disposition", "content-type")
@@ -39,7 +39,7 @@ class Piece:
 
 def ours(raw: bytes) -> Piece:
     """Raises SMTPError."""
-    return of_part(parts.tree(raw))
+    return of_part(parts.parse(raw))
 
 
 def of_part(part: parts.Part) -> Piece:
@@ -49,7 +49,7 @@ def of_part(part: parts.Part) -> Piece:
         return piece
     piece.disposition, piece.file_name = part.disposition, part.file_name
     if not part.type.startswith("message/"):
-        piece.octets = transfer.content(part.body, part.encoding)
+        piece.octets = transfer.decode(part.body, part.encoding)
     return piece
 
 
@@ -58,7 +58,7 @@ def of_part(part: parts.Part) -> Piece:
 
 def standards(raw: bytes) -> Piece:
     """What careless programs put before the header section is skipped first: the standard parser reads it as a body."""
-    return of_message(email.message_from_bytes(raw[message_start(raw) :]))
+    return of_message(email.message_from_bytes(raw[find_message_start(raw) :]))
 
 
 def of_message(message: Message) -> Piece:
@@ -77,7 +77,7 @@ def of_message(message: Message) -> Piece:
 def text(value: str) -> str:
     """A field's value on one line; its octets above 127, which are surrogates here, are UTF-8, else windows-1252."""
     octets = value.encode("ascii", "surrogateescape").replace(b"\r", b"").replace(b"\n", b"")
-    return one_line(charsets.utf_8_or_windows_1252(octets).strip())
+    return one_line(charsets.decode_utf_8_or_windows_1252(octets).strip())
 
 
 def name_of(headers: list[tuple[str, str]]) -> str:

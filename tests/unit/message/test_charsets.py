@@ -15,42 +15,42 @@ NO_CODEC = {"iso-2022-cn", "iso-2022-cn-ext", "replacement"}  # Python has none;
 
 @pytest.mark.parametrize("label", sorted(LABELS.keys() - NO_CODEC))
 def test_each_label_of_the_encoding_standard_is_known(label: str) -> None:
-    assert charsets.plain_label(label) in charsets.CODECS
+    assert charsets.normalize_label(label) in charsets.CODECS
 
 
 def test_labels_of_one_charset_mean_one_codec() -> None:
     exceptions = {"ascii", "us-ascii", "big5-hkscs", "utf-16", "ansi_x3.4-1968", "iso-ir-6"}
     for label, name in LABELS.items():
         if name not in ("replacement", "utf-16le", "x-user-defined") and label not in exceptions | NO_CODEC:
-            assert charsets.codec_of(label) == charsets.codec_of(name), label
+            assert charsets.find_codec(label) == charsets.find_codec(name), label
 
 
 def test_the_rows_that_nec_had_are_those_of_cp932() -> None:
     """CP932 has them twice: as NEC placed them, which Python decodes, and as IBM did, which it writes."""
     for octets, character in japanese.characters_by_octets(0xA0).items():
         if character:
-            assert charsets.text(octets, "euc-jp") == character
+            assert charsets.decode(octets, "euc-jp") == character
             seven_bits = bytes(octet - 0x80 for octet in octets)
-            assert charsets.text(b"\x1b$B" + seven_bits + b"\x1b(B", "iso-2022-jp") == character
-    assert charsets.text(b"\xad\xa1\xad\xb5\xad\xe2\xad\xea\xad\xdf", "euc-jp") == "①Ⅰ№㈱㍻"
+            assert charsets.decode(b"\x1b$B" + seven_bits + b"\x1b(B", "iso-2022-jp") == character
+    assert charsets.decode(b"\xad\xa1\xad\xb5\xad\xe2\xad\xea\xad\xdf", "euc-jp") == "①Ⅰ№㈱㍻"
 
 
 def test_octets_without_a_character_leave_their_neighbours_alone() -> None:
-    assert charsets.text(b"\xa9\xa1\xad\xa1\xff\xb0\xa1\xa9", "euc-jp") == "\ufffd①\ufffd亜\ufffd"
-    assert charsets.text(b"\x1b$B\x29\x21\x2d\x21\x30\x21\x1b(B.\x1b$B\x2d", "iso-2022-jp") == "\ufffd①亜.\ufffd"
+    assert charsets.decode(b"\xa9\xa1\xad\xa1\xff\xb0\xa1\xa9", "euc-jp") == "\ufffd①\ufffd亜\ufffd"
+    assert charsets.decode(b"\x1b$B\x29\x21\x2d\x21\x30\x21\x1b(B.\x1b$B\x2d", "iso-2022-jp") == "\ufffd①亜.\ufffd"
 
 
 def test_a_text_of_too_many_is_decoded_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(japanese, "MAX_REPAIRS", 3)
-    assert charsets.text(b"\xad\xa1" * 3, "euc-jp") == "①" * 3
-    assert charsets.text(b"\xad\xa1" * 4 + b"\n\xb0\xa1", "euc-jp").endswith("亜")
-    assert "①" not in charsets.text(b"\xad\xa1" * 4, "euc-jp")
-    assert charsets.text(b"\xad\xa1" * 3, "euc-jp") == "①" * 3
+    assert charsets.decode(b"\xad\xa1" * 3, "euc-jp") == "①" * 3
+    assert charsets.decode(b"\xad\xa1" * 4 + b"\n\xb0\xa1", "euc-jp").endswith("亜")
+    assert "①" not in charsets.decode(b"\xad\xa1" * 4, "euc-jp")
+    assert charsets.decode(b"\xad\xa1" * 3, "euc-jp") == "①" * 3
 
 
 def test_megabytes_of_utf_7_are_left_as_they_are() -> None:
-    assert charsets.text(b"+AOQ- ", "utf-7") == "ä "
-    assert charsets.text(b"+AOQ- " * 200_000, "utf-7") == "+AOQ- " * 200_000
+    assert charsets.decode(b"+AOQ- ", "utf-7") == "ä "
+    assert charsets.decode(b"+AOQ- " * 200_000, "utf-7") == "+AOQ- " * 200_000
 
 
 @pytest.mark.parametrize("label", ["euc-jp", "iso-2022-jp", "utf-8", "utf-16", "utf-7", "hz", "x-unknown", ""])
@@ -67,8 +67,8 @@ def test_time_grows_with_the_size(label: str, piece: bytes) -> None:
 
 def spent(octets: bytes, label: str) -> float:
     begun = time.process_time()
-    charsets.text(octets, label)
-    charsets.header_text(octets, label)
+    charsets.decode(octets, label)
+    charsets.decode_header(octets, label)
     return time.process_time() - begun
 
 
@@ -78,6 +78,6 @@ def spent(octets: bytes, label: str) -> float:
 def test_escaping_takes_no_more_than_its_share(piece: str) -> None:
     value = piece * (256 * 1024 // len(piece))
     begun = time.process_time()
-    words.with_octets_escaped(value)
-    words.without_outer_encoding(value)
+    words.escape_octets(value)
+    words.decode_outer_encoding(value)
     assert time.process_time() - begun < 2

@@ -105,7 +105,7 @@ def counting_dumps(made: list[int]):
     [("a", 1), ("é", 1), ("€", 2), ("\U0001f600", 4), ("é" + "a" * 2000, 1), ("€" + "a" * 2000, 2)],
 )
 def test_the_memory_of_a_text_is_that_of_its_largest_character_times_its_length(text: str, each: int):
-    assert growth.octets_each(text) == each
+    assert growth.bytes_per_character(text) == each
     assert growth.memory_bytes([text, "aa"], 3) == (len(text) + 5) * each
 
 

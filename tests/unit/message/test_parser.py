@@ -20,7 +20,7 @@ from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message import charsets, parts
 from smtpgw.message.attachments import TYPES
-from smtpgw.message.parser import Message, decoded, parse
+from smtpgw.message.parser import Message, decode, parse
 from smtpgw.submission.translation import translate
 from tests.corpus.case import stored
 
@@ -90,7 +90,7 @@ def test_no_header_has_a_line_end_and_no_text_a_nul(pieces: bytes) -> None:
 @settings(deadline=None)
 def test_decoded_is_one_line_whatever_the_value(value: str) -> None:
     words = f"=?utf-8?b?{base64.b64encode(value.encode('utf-8', 'replace')).decode()}?="
-    for text in (decoded(value), decoded(words)):
+    for text in (decode(value), decode(words)):
         assert len(text.splitlines()) <= 1
 
 
@@ -132,12 +132,12 @@ def test_what_the_standard_library_writes_is_read_whole(
 
 @given(st.text(LETTERS, max_size=60), st.sampled_from(["utf-8", "iso-2022-jp", "koi8-r", "utf-7"]), st.integers(1, 20))
 @settings(deadline=None)
-def test_encoded_words_may_be_split_at_any_octet(text: str, charset: str, octets_each: int) -> None:
+def test_encoded_words_may_be_split_at_any_octet(text: str, charset: str, bytes_per_character: int) -> None:
     octets = text.encode(charset, "ignore")
-    pieces = [octets[at : at + octets_each] for at in range(0, len(octets), octets_each)]
+    pieces = [octets[at : at + bytes_per_character] for at in range(0, len(octets), bytes_per_character)]
     words = " ".join(f"=?{charset}?B?{base64.b64encode(piece).decode()}?=" for piece in pieces)
-    seen = charsets.text(octets, charset)
-    assert decoded(words) == (seen if seen.isprintable() else decoded(seen))
+    seen = charsets.decode(octets, charset)
+    assert decode(words) == (seen if seen.isprintable() else decode(seen))
 
 
 @pytest.mark.parametrize("encoding", ["base64", "8bit"])
@@ -196,7 +196,7 @@ def can_be_compared(raw: bytes) -> bool:
 
 def test_parts_are_those_of_the_standard_library() -> None:
     cases = [case for case in stored() if "request" in case.expected and can_be_compared(case.raw)]
-    otherwise = {case.name for case in cases if leaves(parts.tree(case.raw)) != standard_leaves(case.raw)}
+    otherwise = {case.name for case in cases if leaves(parts.parse(case.raw)) != standard_leaves(case.raw)}
     assert otherwise == READ_OTHERWISE
     assert len(cases) > 400
 
@@ -262,7 +262,7 @@ def test_memory_is_bounded(name: str) -> None:
 
 
 def test_a_clean_attachment_is_passed_through_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpgw.message.transfer.base64_octets", lambda body: pytest.fail("decoded"))
+    monkeypatch.setattr("smtpgw.message.transfer.decode_base64", lambda body: pytest.fail("decoded"))
     raw = (
         MIXED + b"--b1\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b1--\r\n"
     )
