@@ -10,7 +10,7 @@ No library: those at hand wrap a call and count failures, and know neither how l
 
 from time import monotonic
 
-from smtpgw.cakemail.client import ApiError, Busy, NotReached, OutcomeUnknown, TryLater
+from smtpgw.cakemail.errors import ApiError, Busy, NotReached, OutcomeUnknown, TryLater
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.replies import SMTPError

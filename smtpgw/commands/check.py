@@ -10,7 +10,8 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-from smtpgw.cakemail.client import ApiError, NotAuthorized, Rejected, Sender
+from smtpgw.cakemail.client import Sender
+from smtpgw.cakemail.errors import ApiError, NotAuthorized, Rejected
 from smtpgw.commands.console import GREEN, PASSWORD_VARIABLE, RED, NoPassword, ask_password, complain, say
 from smtpgw.config.parsers import SettingsError
 from smtpgw.config.provider_map import ProviderMap
@@ -76,12 +77,12 @@ def check(gateway: Gateway, credentials: Credentials, sender: str | None, recipi
     """Raises SMTPError, ApiError."""
     account = gateway.login(credentials)
     line("Login", f"accepted, account {account.id}", GREEN)
-    senders = list(gateway.accounts.api.senders(gateway.accounts.token(account), None))
+    senders = list(gateway.delivery.api.senders(gateway.logins.token(account), None))
     confirmed = [s for s in senders if s.confirmed]
     line("Senders", "confirmed: " + shown(confirmed), GREEN if confirmed else RED)
     if len(confirmed) < len(senders):
         line("", "not confirmed, so refused: " + shown([s for s in senders if not s.confirmed]))
-    list_id = gateway.accounts.default_list(account, None)
+    list_id = gateway.directories.default_list(account, None)
     line("List", f"{list_id}, the oldest active one; x-list-id names another" if list_id else "none")
     if not confirmed:
         return REFUSED

@@ -11,7 +11,7 @@ to come again would double the message as soon as it is forgotten.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from smtpgw.cakemail.client import ApiError
+from smtpgw.cakemail.errors import ApiError
 from smtpgw.core.addresses import mailbox
 from smtpgw.core.models import Submission
 from smtpgw.core.outcomes import Outcome
@@ -20,8 +20,8 @@ from smtpgw.dialects.interpreter import Options
 from smtpgw.message.parser import Header, Message
 from smtpgw.submission import translation
 from smtpgw.submission.delivery import Delivery, reply_to
+from smtpgw.submission.directory import Directories, Directory
 from smtpgw.submission.ledger import MessageKey
-from smtpgw.submission.logins import Directory
 from smtpgw.submission.translation import is_automatic
 from smtpgw.telemetry import internal_errors, logs, metrics
 
@@ -72,8 +72,9 @@ class Bounces:
     `domains`: also to any address in the domain of a confirmed sender, and not to the senders' own addresses alone.
     """
 
-    def __init__(self, delivery: Delivery, *, domains: bool = True) -> None:
+    def __init__(self, delivery: Delivery, directories: Directories, *, domains: bool = True) -> None:
         self.delivery = delivery
+        self.directories = directories
         self.domains = domains
 
     def send(self, sent: Sent, outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -106,7 +107,7 @@ class Bounces:
             logs.error(id=sent.submission.id, what="no notice: the reverse-path is no mailbox")
             return None
         try:
-            directory = self.delivery.accounts.directory(sent.submission.account, sent.account_id, sent.deadline)
+            directory = self.directories.directory(sent.submission.account, sent.account_id, sent.deadline)
         except ApiError as problem:
             return Outcome(address, reply=reply_to(problem))
         if not is_own(address, directory, domains=self.domains):

@@ -12,23 +12,15 @@ import gevent
 from gevent.pool import Pool
 
 from smtpgw.cakemail.circuit_breaker import Breaker, MessageAdmission
-from smtpgw.cakemail.client import (
-    ApiError,
-    Busy,
-    Cakemail,
-    NotAuthorized,
-    NotReached,
-    OutcomeUnknown,
-    Rejected,
-    TryLater,
-)
+from smtpgw.cakemail.client import Cakemail
+from smtpgw.cakemail.errors import ApiError, Busy, NotAuthorized, NotReached, OutcomeUnknown, Rejected, TryLater
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
 from smtpgw.core.models import Account
 from smtpgw.core.outcomes import Outcome
 from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.submission.ledger import Ledger, MessageKey
-from smtpgw.submission.logins import Accounts
+from smtpgw.submission.logins import Logins
 from smtpgw.submission.translation import EmailRequest
 from smtpgw.telemetry import internal_errors, tracing
 
@@ -45,9 +37,9 @@ class SubmissionUnknown(OutcomeUnknown):
 class Delivery:
     """Takes messages to the API."""
 
-    def __init__(self, api: Cakemail, accounts: Accounts, breaker: Breaker, memory: Ledger, settings: Settings) -> None:
+    def __init__(self, api: Cakemail, logins: Logins, breaker: Breaker, memory: Ledger, settings: Settings) -> None:
         self.api = api
-        self.accounts = accounts
+        self.logins = logins
         self.breaker = breaker
         self.memory = memory
         self.settings = settings
@@ -128,11 +120,11 @@ class Delivery:
 
     def _with_valid_token(self, account: Account, deadline: float, call: Callable[[str], str]) -> str:
         """Make a call; when the token turns out to be good no longer, log in again once and repeat it."""
-        token = self.accounts.token(account, deadline)
+        token = self.logins.token(account, deadline)
         try:
             return call(token)
         except NotAuthorized:
-            return call(self.accounts.token(account, deadline, stale=token))
+            return call(self.logins.token(account, deadline, stale=token))
 
     def _time_left(self, deadline: float) -> float:
         """Seconds that a call may take. Nothing new is begun for a message whose time is up."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from smtpgw.cakemail.circuit_breaker import Breaker
-from smtpgw.cakemail.client import ApiError, Cakemail, Rejected
+from smtpgw.cakemail.client import Cakemail
+from smtpgw.cakemail.errors import ApiError, Rejected
 from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings
 from smtpgw.core import replies
@@ -20,9 +21,10 @@ from smtpgw.message.parser import Message
 from smtpgw.submission import ledger, translation
 from smtpgw.submission.bounces import Bounces, Sent
 from smtpgw.submission.delivery import Delivery, reply_to
+from smtpgw.submission.directory import Directories
 from smtpgw.submission.ledger import Ledger, MessageKey
 from smtpgw.submission.login_throttle import LoginThrottle
-from smtpgw.submission.logins import Accounts
+from smtpgw.submission.logins import Logins
 from smtpgw.submission.message_log import MessageLog
 from smtpgw.submission.offload import Offload
 
@@ -34,13 +36,14 @@ class Gateway:
         self.settings = settings
         self.mappings = mappings
         api = Cakemail(settings)
-        self.accounts = Accounts(api)
+        self.logins = Logins(api)
+        self.directories = Directories(self.logins)
         self.throttle = LoginThrottle(settings)
         self.breaker = Breaker(settings)
         self.memory = Ledger()
         self.offload = Offload()
-        self.delivery = Delivery(api, self.accounts, self.breaker, self.memory, settings)
-        self.notices = Bounces(self.delivery, domains=settings.notices == "on")
+        self.delivery = Delivery(api, self.logins, self.breaker, self.memory, settings)
+        self.notices = Bounces(self.delivery, self.directories, domains=settings.notices == "on")
         self.is_closing = False  # the process ends within the time that a submission may take
 
     def close(self) -> None:
@@ -49,7 +52,7 @@ class Gateway:
 
     def login(self, credentials: Credentials) -> Account:
         """Who these credentials are. Raises SMTPError: 535, or 454 where that cannot be known now."""
-        return self.accounts.login(credentials)
+        return self.logins.login(credentials)
 
     def submit(self, submission: Submission) -> Receipt:
         """Take a message to Cakemail, for all its recipients.
@@ -119,10 +122,10 @@ class Gateway:
         address = mail.author.address if mail.author else submission.envelope.reverse_path
         try:
             if mail.is_bounce and not options.sender_id:
-                sender = self.accounts.bounce_sender(account, sub_account, address, deadline)
+                sender = self.directories.bounce_sender(account, sub_account, address, deadline)
             else:
-                sender = self.accounts.sender(account, sub_account, options.sender_id, address, deadline)
-            list_id = options.list_id or self.accounts.default_list(account, sub_account, deadline)
+                sender = self.directories.sender(account, sub_account, options.sender_id, address, deadline)
+            list_id = options.list_id or self.directories.default_list(account, sub_account, deadline)
         except Rejected as problem:
             if sub_account is not None:
                 raise SMTPError(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem

@@ -52,11 +52,11 @@ class Stages:
         self.gateway = Submitting(url).gateway
         self.account = self.gateway.login(GOOD)
         deadline = time.monotonic() + DEADLINE_SECONDS
-        accounts = self.gateway.accounts
+        directories = self.gateway.directories
         self.mapping = self.gateway.mappings.account(self.account.id)
-        self.sender_id = accounts.sender(self.account, None, None, SENDER, deadline).id
-        self.list_id = accounts.default_list(self.account, None, deadline)
-        self.token = accounts.token(self.account, deadline)
+        self.sender_id = directories.sender(self.account, None, None, SENDER, deadline).id
+        self.list_id = directories.default_list(self.account, None, deadline)
+        self.token = self.gateway.logins.token(self.account, deadline)
 
     def close(self) -> None:
         self.gateway.close()

@@ -11,15 +11,16 @@ from smtpgw.core.models import Account, Credentials, Envelope, Submission
 from smtpgw.core.outcomes import Outcome
 from smtpgw.core.replies import SENDER_NOT_CONFIRMED, SMTPError
 from smtpgw.submission.delivery import Delivery
+from smtpgw.submission.directory import Directories
 from smtpgw.submission.gateway import Gateway
 from smtpgw.submission.ledger import MessageKey
-from smtpgw.submission.logins import Accounts
+from smtpgw.submission.logins import Logins
 from smtpgw.submission.translation import EmailRequest
 
 SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
 
 
-class AnyAccount(Accounts):
+class AnyDirectory(Directories):
     """Ids are those that explanations have."""
 
     def sender(
@@ -36,6 +37,10 @@ class AnyAccount(Accounts):
 
     def default_list(self, account: Account, account_id: int | None, deadline: float | None = None) -> int | None:
         return UNKNOWN_LIST  # type: ignore[return-value]
+
+
+class AnyLogin(Logins):
+    """Every account has the same token."""
 
     def token(self, account: Account, deadline: float | None = None, stale: str = "") -> str:
         return "token"
@@ -59,9 +64,10 @@ class GatewayApart:
     def __init__(self, mappings: ProviderMap = ProviderMap.EMPTY) -> None:
         self.gateway = Gateway(SETTINGS, mappings)
         api = self.gateway.delivery.api
-        self.gateway.accounts = AnyAccount(api)
+        self.gateway.logins = AnyLogin(api)
+        self.gateway.directories = AnyDirectory(self.gateway.logins)
         self.gateway.delivery = self.delivery = NotSent(
-            api, self.gateway.accounts, self.gateway.breaker, self.gateway.memory, SETTINGS
+            api, self.gateway.logins, self.gateway.breaker, self.gateway.memory, SETTINGS
         )
 
     def submitted(self, envelope: Envelope, raw: bytes) -> tuple[str, list[bytes]]:

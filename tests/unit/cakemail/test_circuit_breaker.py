@@ -12,7 +12,7 @@ import pytest
 
 from smtpgw.cakemail import circuit_breaker
 from smtpgw.cakemail.circuit_breaker import PROBE_SECONDS, Breaker, MessageAdmission
-from smtpgw.cakemail.client import (
+from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
     ChallengeRequired,

@@ -12,20 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpgw.cakemail.client import (
-    MAX_LIFETIME_SECONDS,
-    MAX_WORDS_LENGTH,
+from smtpgw.cakemail.client import MAX_LIFETIME_SECONDS, MAX_WORDS_LENGTH, Cakemail, explanation, read
+from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
-    Cakemail,
     ChallengeRequired,
     NotAuthorized,
     NotReached,
     OutcomeUnknown,
     Rejected,
     TryLater,
-    explanation,
-    read,
 )
 from smtpgw.cakemail.http11 import MAX_RETRY_AFTER_SECONDS, retry_after
 from smtpgw.cakemail.transport import Answer
@@ -33,7 +29,7 @@ from smtpgw.core import replies
 from smtpgw.core.models import Credentials
 from smtpgw.core.replies import SMTPError
 from smtpgw.sandbox.certificate import write_pair
-from smtpgw.submission.logins import Accounts
+from smtpgw.submission.logins import Logins
 from smtpgw.telemetry import metrics
 from tests.support.ports import free_port
 from tests.support.raw_api import QUEUED, RawApi, Request, http
@@ -246,7 +242,7 @@ def test_a_good_answer_without_tokens_says_nothing_of_the_password(
     # What an API says to a call without a token.
     api.answers["/accounts/self"] = lambda request: http({"detail": "no token"}, 401)
     with pytest.raises(SMTPError) as refusal:
-        Accounts(cakemail).login(Credentials("user@example.com", "password"))
+        Logins(cakemail).login(Credentials("user@example.com", "password"))
     assert refusal.value.reply == replies.LOGIN_UNAVAILABLE
 
 

@@ -9,7 +9,7 @@ from itertools import count, pairwise
 import gevent
 import pytest
 
-from smtpgw.cakemail.client import (
+from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
     ChallengeRequired,
@@ -86,7 +86,8 @@ def nothing_left(made: Submitting) -> None:
     assert api.slots.counter == api.settings.api_connections
     assert api.waiting == 0
     assert not made.gateway.memory.running
-    assert not made.gateway.accounts.flight.running
+    assert not made.gateway.logins.flight.running
+    assert not made.gateway.directories.flight.running
 
 
 # --- The tables
@@ -256,7 +257,7 @@ def test_what_is_looked_up_for_a_message_is_part_of_its_time(api: Api, path: str
     with Submitting(api.url, **variables) as made:
         account = made.gateway.login(GOOD)
         if path == "/token":
-            made.gateway.accounts.logins.clear()
+            made.gateway.logins.cache.clear()
         api.answers[path] = lambda request: gevent.sleep(1.5) or USUAL[path]
         api.slow = {"": 30}
         began = time.monotonic()
@@ -474,7 +475,7 @@ def test_an_unknown_outcome_is_not_submitted_again_until_its_hour_is_over(api: A
 @pytest.mark.parametrize("path", ["/token", "/brands/default/senders", "/lists"])
 def test_a_look_up_that_is_not_answered_is_no_unknown_outcome(api: Api, gw: Submitting, path: str) -> None:
     account = gw.gateway.login(GOOD)
-    gw.gateway.accounts.logins.clear()
+    gw.gateway.logins.cache.clear()
     api.answers[path] = lambda request: None
     raw = message("look-up")
     assert gw.send([ANN], raw, account=account).is_temporary

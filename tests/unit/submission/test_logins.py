@@ -10,7 +10,8 @@ from types import CodeType, FrameType, FunctionType, ModuleType, TracebackType
 import gevent
 import pytest
 
-from smtpgw.cakemail.client import Cakemail, NotAuthorized, OutcomeUnknown
+from smtpgw.cakemail.client import Cakemail
+from smtpgw.cakemail.errors import NotAuthorized, OutcomeUnknown
 from smtpgw.core.models import Account, Credentials
 from smtpgw.core.replies import (
     BAD_CREDENTIALS,
@@ -34,8 +35,9 @@ from smtpgw.sandbox.accounts import (
     SUB_ACCOUNT_SENDER,
     UNCONFIRMED_SENDER,
 )
-from smtpgw.submission import logins as module
-from smtpgw.submission.logins import Accounts
+from smtpgw.submission import directory, logins
+from smtpgw.submission.directory import Directories
+from smtpgw.submission.logins import Logins
 from tests.support.gateway import PASSWORD, SENDER, USERNAME, Gateway
 from tests.support.ports import free_port
 from tests.support.raw_api import TOKEN, USUAL, RawApi, Request, http
@@ -47,13 +49,20 @@ GOOD = Credentials(USERNAME, PASSWORD)
 MESSAGE = "From: {sender}\r\nSubject: Accounts\r\n{header}\r\nx\r\n"
 
 
-class Clocked(Accounts):
-    """Accounts whose clock a test sets."""
+class Clocked:
+    """Logins and directories whose clock a test sets."""
 
     def __init__(self, url: str, **variables: str) -> None:
         self.now = 1000.0
         variables = {"SMTPGW_API_TIMEOUT_SECONDS": "2", "SMTPGW_SUBMIT_TIMEOUT_SECONDS": "5", **variables}
-        super().__init__(Cakemail(settings(CAKEMAIL_API_URL=url, **variables)), lambda: self.now)
+        self.api = Cakemail(settings(CAKEMAIL_API_URL=url, **variables))
+        self.logins = Logins(self.api, lambda: self.now)
+        self.directories = Directories(self.logins, lambda: self.now)
+        self.login, self.token = self.logins.login, self.logins.token
+        self.sender, self.default_list = self.directories.sender, self.directories.default_list
+
+    def is_in_flight(self) -> bool:
+        return bool(self.logins.flight.running or self.directories.flight.running)
 
 
 @pytest.fixture
@@ -195,7 +204,7 @@ def test_a_hundred_wrong_logins_at_once_are_one_call(sandbox: Sandbox, accounts:
     wrong = Credentials(USERNAME, "wrong")
     assert at_once(lambda: refusal(lambda: accounts.login(wrong))) == [BAD_CREDENTIALS] * 100
     assert calls(sandbox, "POST /token") == 1
-    assert not accounts.flight.running
+    assert not accounts.is_in_flight()
 
 
 def test_others_at_once_are_calls_of_their_own(sandbox: Sandbox, accounts: Clocked) -> None:
@@ -252,7 +261,7 @@ def test_one_who_leaves_or_has_no_time_costs_the_others_nothing(sandbox: Sandbox
     first.kill()
     assert {other.get(10) for other in others} == {SENDER}
     assert calls(sandbox, "GET /lists") == 1
-    assert not accounts.flight.running
+    assert not accounts.is_in_flight()
 
 
 def test_a_look_up_that_nobody_has_time_for_is_there_for_the_next(sandbox: Sandbox, accounts: Clocked) -> None:
@@ -260,7 +269,7 @@ def test_a_look_up_that_nobody_has_time_for_is_there_for_the_next(sandbox: Sandb
     sandbox.fault(endpoint="/lists", latency_ms=300)
     with pytest.raises(OutcomeUnknown):
         accounts.default_list(account, None, time.monotonic() + 0.05)
-    while accounts.flight.running:
+    while accounts.is_in_flight():
         gevent.sleep(0.05)
     assert accounts.default_list(account, None, time.monotonic() + 0.05) == ACTIVE_LIST.id
     assert calls(sandbox, "GET /lists") == 1
@@ -456,7 +465,14 @@ def test_no_password_is_kept(sandbox: Sandbox, accounts: Clocked) -> None:
     accounts.now += 3600
     accounts.token(account)
     found = list(
-        reachable(accounts.logins, accounts.directories, accounts.flight, accounts.key, accounts.api.transport)
+        reachable(
+            accounts.logins.cache,
+            accounts.logins.flight,
+            accounts.logins.key,
+            accounts.directories.cache,
+            accounts.directories.flight,
+            accounts.api.transport,
+        )
     )
     secrets = [made_up, PASSWORD, made_up.encode(), PASSWORD.encode()]
     texts = [thing for thing in found if isinstance(thing, (str, bytes, bytearray))]
@@ -473,16 +489,17 @@ def test_the_search_finds_what_is_kept() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, api: RawApi) -> None:
-    monkeypatch.setattr(module, "MAX_LOGINS", 10)
-    monkeypatch.setattr(module, "MAX_SENDERS", 10)
+    monkeypatch.setattr(logins, "MAX_LOGINS", 10)
+    monkeypatch.setattr(directory, "MAX_LOGINS", 10)
+    monkeypatch.setattr(directory, "MAX_SENDERS", 10)
     accounts = Clocked(api.url)
     ids = iter(range(100))
     api.answers["/token"] = lambda request: http({**TOKEN, "accounts": [next(ids)]})
     logged_in = [accounts.login(Credentials(f"u{n}@example.com", "x")) for n in range(30)]
     for account in logged_in:
         assert accounts.default_list(account, None) == 2
-    assert len(accounts.logins) == 10
-    assert len(accounts.directories) == 5, "each counts for itself and its sender"
+    assert len(accounts.logins.cache) == 10
+    assert len(accounts.directories.cache) == 5, "each counts for itself and its sender"
     accounts.api.close()
 
 
@@ -718,6 +735,6 @@ def test_a_look_up_whose_token_is_refused_takes_one_new_login(api: RawApi, path:
         assert gateway.send().code == 250
         assert api.calls["/token"] == 2
         api.answers[path] = lambda request: http({"detail": "expired"}, 401)
-        gateway.gateway.accounts.directories.clear()
+        gateway.gateway.directories.cache.clear()
         assert gateway.send() == CREDENTIALS_REVOKED
         assert api.calls["/token"] == 3
