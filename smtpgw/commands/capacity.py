@@ -38,9 +38,9 @@ class Measured:
     copies: float = 5.5  # octets of memory for each of a message under way, with its request
 
 
-def assumption(default: float, read: Callable[[str], float], meaning: str) -> Any:
-    """A field of `Assumed`, which is an option of the command, too."""
-    return dataclasses.field(default=default, metadata={"read": read, "meaning": meaning})
+def assumption(default: float, parse: Callable[[str], float], meaning: str) -> Any:
+    """Declare a field of `Assumed`, which is also an option of the command."""
+    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning})
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(Assumed):
         made.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=argument(field.metadata["read"]),
+            type=argument(field.metadata["parse"]),
             default=field.default,
             metavar="N",
             help=f"{field.metadata['meaning']} (%(default)s)",

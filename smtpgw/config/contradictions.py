@@ -1,4 +1,4 @@
-"""Settings that contradict each other, each of which is valid on its own."""
+"""Check of combinations: settings that are valid alone but contradict each other."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ from smtpgw.config.parsers import Bind, Network
 
 
 class Combination(Protocol):
-    """The settings that are checked against each other."""
+    """The settings that are compared with each other."""
 
     @property
     def api_retry_seconds(self) -> float: ...
@@ -47,7 +47,7 @@ class Combination(Protocol):
 
 
 def contradictions(settings: Combination) -> list[str]:
-    """Return the mistakes that only show when settings are read together, one line each."""
+    """Return one line for each contradiction between settings."""
     found = []
     if len({b.port for b in settings.binds.values()}) < len(settings.binds):
         names = ", ".join(f"SMTPGW_{listener.upper()}_BIND" for listener in settings.binds)
@@ -56,14 +56,14 @@ def contradictions(settings: Combination) -> list[str]:
         found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_MESSAGE_BYTES")
     if settings.max_bytes_in_flight < settings.max_request_bytes:
         found.append("SMTPGW_MAX_BYTES_IN_FLIGHT: must be at least SMTPGW_MAX_REQUEST_BYTES")
-    # Guard: a submission cut after its POST is sent again by the client, and arrives twice.
+    # A submission that is cut after its POST would be sent again by the client and arrive twice.
     if max(settings.api_timeout_seconds, settings.api_retry_seconds) > settings.submit_timeout_seconds:
         names = "SMTPGW_API_TIMEOUT_SECONDS and SMTPGW_API_RETRY_SECONDS"
         found.append(f"SMTPGW_SUBMIT_TIMEOUT_SECONDS: must be no less than {names}")
     if settings.drain_timeout_seconds <= settings.submit_timeout_seconds:
         found.append("SMTPGW_DRAIN_TIMEOUT_SECONDS: must be more than SMTPGW_SUBMIT_TIMEOUT_SECONDS")
     if settings.proxy_protocol and (not settings.proxy_cidrs or any(n.prefixlen == 0 for n in settings.proxy_cidrs)):
-        # Guard: whoever may send the header may be any address that he likes.
+        # A client that may send the header can claim any address.
         found.append("SMTPGW_PROXY_CIDRS: must name the load balancer's networks, and not everybody's")
     if settings.log_addresses == "hashed" and not settings.log_hash_key:
         found.append("SMTPGW_LOG_HASH_KEY: must be set, since SMTPGW_LOG_ADDRESSES is hashed")

@@ -1,6 +1,7 @@
-"""Readers of environment variables: the text of one → its value; and `setting`, a field that is read by one.
+"""Parsers of setting values, and `setting`, which declares a field of `Settings`.
 
-Readers raise ValueError with what would have been right, as the end of the sentence "must be …".
+A parser turns the text of an environment variable into its value. It raises ValueError with the end of the sentence
+"must be …", which describes a valid value.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; `mistakes` has one line for each variable that is wrong."""
+    """The environment cannot be used. `mistakes` has one line for each wrong variable."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -25,7 +26,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """An address to listen on, as `HOST:PORT` or `[IPv6]:PORT`."""
+    """Address to listen on, written `HOST:PORT` or `[IPv6]:PORT`."""
 
     host: str
     port: int
@@ -37,70 +38,87 @@ class Bind:
 def setting(
     name: str,
     default: str,
-    read: Callable[[str], Any],
+    parse: Callable[[str], Any],
     meaning: str,
     *,
     secret: bool = False,
     can_be_empty: bool = False,
 ) -> Any:
-    """A field of `Settings`: the variable `name`, `default` as one would write it in the environment.
+    """Declare a field of `Settings`.
 
-    The value of a `secret` one is in no printout, message or representation. An empty variable is one that is not set,
-    unless it `can_be_empty`.
+    Args:
+        name: the environment variable.
+        default: its default, as it would be written in the environment.
+        parse: the parser of its value.
+        meaning: its description in the documentation.
+        secret: its value is never printed, logged or part of a message.
+        can_be_empty: an empty variable is a value; otherwise it counts as not set.
     """
-    told = {"name": name, "default": default, "read": read, "meaning": meaning}
-    told |= {"secret": secret, "can_be_empty": can_be_empty}
-    return dataclasses.field(metadata=told, repr=not secret)
+    metadata = {"name": name, "default": default, "parse": parse, "meaning": meaning}
+    metadata |= {"secret": secret, "can_be_empty": can_be_empty}
+    return dataclasses.field(metadata=metadata, repr=not secret)
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers in this range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"a whole number from {minimum} to {maximum}")
         return int(text)
 
-    return read
+    return parse
 
 
-def number(least: float, most: float, what: str = "a number") -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"{what} from {least:g} to {most:g}")
+def number(minimum: float, maximum: float, kind: str = "a number") -> Callable[[str], float]:
+    """Return a parser of decimal numbers in this range."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not minimum <= float(text) <= maximum:
+            raise ValueError(f"{kind} from {minimum:g} to {maximum:g}")
         return float(text)
 
-    return read
+    return parse
 
 
-def seconds(least: float, most: float) -> Callable[[str], float]:
-    return number(least, most, "a number of seconds")
+def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a parser of durations in this range."""
+    return number(minimum, maximum, "a number of seconds")
 
 
 def ratio(text: str) -> float:
+    """Parse a share, from 0 to 1."""
     if not re.fullmatch(r"[0-9](\.[0-9]{1,9})?", text) or float(text) > 1:
         raise ValueError("a number from 0 to 1")
     return float(text)
 
 
 def key(text: str) -> str:
-    if text and not 16 <= len(text.encode()) <= 64:  # what BLAKE2b takes, and what is no key (RFC 7693 §2.1)
+    """Parse the key of a digest, or an empty text."""
+    # BLAKE2b takes keys of at most 64 octets (RFC 7693 §2.1); a short one can be guessed.
+    if text and not 16 <= len(text.encode()) <= 64:
         raise ValueError("empty, or 16 to 64 octets that nobody can guess")
     return text
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+    """Return a parser of these words, in any case."""
+
+    def parse(text: str) -> str:
         if text.lower() not in words:
             raise ValueError(f"one of {', '.join(words)}")
         return text.lower()
 
-    return read
+    return parse
 
 
 def switch(text: str) -> bool:
+    """Parse `on` or `off`."""
     return one_of("on", "off")(text) == "on"
 
 
 def bind(text: str) -> Bind:
+    """Parse an address to listen on."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
@@ -109,20 +127,23 @@ def bind(text: str) -> Bind:
 
 
 def optional_bind(text: str) -> Bind | None:
+    """Parse an address to listen on, or an empty text."""
     return bind(text) if text else None
 
 
 def url(text: str, *schemes: str) -> SplitResult | None:
-    """The parts of an address, None where it is none or of another scheme."""
+    """Return the parts of a URL; None when the text is not a URL with one of these schemes."""
     try:
         parts = urlsplit(text)
-        is_one = parts.scheme in schemes and parts.hostname and parts.port != 0
-    except ValueError:  # a host in half a pair of brackets, or a port that is no number
+        is_valid = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:
+        # The host has one bracket only, or the port is not a number.
         return None
-    return parts if is_one else None
+    return parts if is_valid else None
 
 
 def api_url(text: str) -> str:
+    """Parse the address of the API."""
     parts = url(text, "http", "https")
     if not parts or parts.query or parts.fragment or parts.username:
         raise ValueError("an address such as https://api.cakemail.dev")
@@ -132,6 +153,7 @@ def api_url(text: str) -> str:
 
 
 def optional_url(text: str) -> str:
+    """Parse the address of a collector, or an empty text."""
     parts = url(text, "http", "https")
     if text and (not parts or parts.query or parts.fragment or parts.username):
         raise ValueError("an address such as http://collector:4318")
@@ -139,12 +161,14 @@ def optional_url(text: str) -> str:
 
 
 def storage_url(text: str) -> str:
+    """Parse the address of a storage for counters."""
     if text != "memory://" and not url(text, "redis", "rediss"):
         raise ValueError("memory://, or the address of a Redis such as redis://:PASSWORD@HOST:6379/0")
     return text
 
 
 def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
     if host == "localhost":
         return True
     try:
@@ -154,6 +178,7 @@ def is_loopback(host: str) -> bool:
 
 
 def networks(text: str) -> tuple[Network, ...]:
+    """Parse networks separated by commas."""
     try:
         return tuple(ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip())
     except ValueError:
@@ -161,7 +186,7 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def header_names(text: str) -> tuple[str, ...]:
-    """Read names of header fields (RFC 5322 §2.2), in lower case; none for an empty text or the word `none`."""
+    """Parse names of header fields (RFC 5322 §2.2) to lower case; none for an empty text or the word `none`."""
     if text.lower() in ("", "none"):
         return ()
     names = [name.strip().lower() for name in text.split(",")]
@@ -171,12 +196,14 @@ def header_names(text: str) -> tuple[str, ...]:
 
 
 def hostname(text: str) -> str:
+    """Parse the name of a host."""
     if not re.fullmatch(r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text):
         raise ValueError("a host name such as smtp.example.com")
     return text
 
 
 def readable_file(text: str) -> str:
+    """Parse the path of a file that can be read."""
     if not text:
         raise ValueError("the path of a PEM file")
     try:
@@ -187,11 +214,12 @@ def readable_file(text: str) -> str:
 
 
 def optional_file(text: str) -> str:
+    """Parse the path of a file that can be read, or an empty text."""
     return readable_file(text) if text else text
 
 
 def as_text(value: object) -> str:
-    """The reverse: a value as one would write it in the environment."""
+    """Return a value as it would be written in the environment, the reverse of a parser."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

@@ -1,8 +1,8 @@
-"""The operator's maps: what ids and names of other providers mean in a Cakemail account, from one YAML file.
+"""The operator's provider map: ids and names of other providers and their counterparts at Cakemail, from a YAML file.
 
-Headers such as X-MC-Template name things that live at another provider. Only the operator knows their counterparts, so
-they stand in an optional file: a section for each Cakemail account id, and `default` for everything that an account's
-own section does not name.
+Headers such as X-MC-Template refer to objects of another provider. Only the operator knows their counterparts, so an
+optional file lists them: a section for each Cakemail account id, and `default` for every key that the section of an
+account does not contain.
 
     default:
       tracking: {opens: false, clicks_html: false, clicks_text: false}
@@ -10,7 +10,7 @@ own section does not name.
       templates:
         sendgrid: {5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f: 42}
 
-The file is checked whole before anything starts, and every mistake is reported at once with its line.
+The whole file is checked before anything starts, and all mistakes are reported at once with their lines.
 """
 
 import difflib
@@ -23,16 +23,17 @@ import orjson
 import yaml
 from annotated_types import Ge, Predicate
 
-Id = Annotated[int, Ge(1)]  # of Cakemail
-PROVIDERS = ("brevo", "mailgun", "mailjet", "mandrill", "sendgrid")  # those with templates over SMTP
+Id = Annotated[int, Ge(1)]  # an id of Cakemail
+PROVIDERS = ("brevo", "mailgun", "mailjet", "mandrill", "sendgrid")  # providers with templates over SMTP
 TRACKED = ("opens", "clicks_html", "clicks_text")
 Provider = Annotated[str, Predicate(PROVIDERS.__contains__)]
 Tracked = Annotated[str, Predicate(TRACKED.__contains__)]
-MAX_DEPTH = 6  # an account, a section, a provider, an id; more is a mistake or an alias that contains itself
+# Account, section, provider and id are four levels. A deeper file is a mistake, or has an alias that contains itself.
+MAX_DEPTH = 6
 
 
 class ProviderMapError(Exception):
-    """The file cannot be used; `mistakes` has one line for each thing that is wrong."""
+    """The file cannot be used. `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -41,7 +42,7 @@ class ProviderMapError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AccountMap:
-    """What the operator has said about one Cakemail account; each field is a key of its section."""
+    """The map for one Cakemail account. Each field is a key of its section."""
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
@@ -50,14 +51,14 @@ class AccountMap:
     subaccounts: Mapping[str, Id] = field(default_factory=dict)  # X-MC-Subaccount → account_id
     message_streams: Mapping[str, Literal["marketing", "transactional"]] = field(default_factory=dict)  # Postmark's
     ses_lists: Mapping[str, Id] = field(default_factory=dict)  # contact list, or "list/topic" → list_id
-    tracking: Mapping[Tracked, bool] = field(default_factory=dict)  # for messages that do not say
+    tracking: Mapping[Tracked, bool] = field(default_factory=dict)  # for messages that do not specify it
     metadata_as_headers: bool = False  # send metadata as X-Metadata-<key>, which recipients can see
-    strip_mandrill_bcc: bool = False  # send without the copy that X-MC-BccAddress asks for, instead of refusing
+    strip_mandrill_bcc: bool = False  # ignore X-MC-BccAddress instead of rejecting the message
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderMap:
-    """The maps of every account."""
+    """The maps of all accounts."""
 
     default: AccountMap = field(default_factory=AccountMap)
     accounts: Mapping[int, AccountMap] = field(default_factory=dict)
@@ -65,24 +66,26 @@ class ProviderMap:
     EMPTY: ClassVar["ProviderMap"]
 
     def account(self, account_id: int) -> AccountMap:
+        """Return the map for an account: that of its section, or the default."""
         return self.accounts.get(account_id, self.default)
 
     @classmethod
     def load(cls, path: str) -> "ProviderMap":
-        """Read and check the file at `path`; an empty path is no file, and no maps.
+        """Load and check the file at `path`. An empty path means that there is no map.
 
         Raises:
-            MappingsError: with all the mistakes there are.
+            ProviderMapError: with all mistakes.
         """
-        return read_sections(path) if path else cls.EMPTY
+        return load_sections(path) if path else cls.EMPTY
 
 
 ProviderMap.EMPTY = ProviderMap()
 
 
-def read_sections(path: str) -> ProviderMap:
+def load_sections(path: str) -> ProviderMap:
+    """Load and check the sections of a file. Raises ProviderMapError."""
     lines: dict[tuple[str, ...], int] = {}
-    sections = plain(parsed(path), lines, path)
+    sections = to_values(parse_yaml(path), lines, path)
     if not isinstance(sections, dict):
         raise ProviderMapError([f"{path}: must be a map of account ids, and `default`"])
     mistakes = []
@@ -90,17 +93,17 @@ def read_sections(path: str) -> ProviderMap:
         if not re.fullmatch(r"default|[1-9][0-9]{0,17}", name):
             mistakes.append((lines[name,], f"{name}: must be `default` or the id of a Cakemail account"))
             continue
-        for place, problem in problems({} if section is None else section):
+        for place, problem in find_problems({} if section is None else section):
             at = (name, *place)
-            mistakes.append((line(lines, at), f"{'.'.join(at)}: {problem}"))
+            mistakes.append((line_of(lines, at), f"{'.'.join(at)}: {problem}"))
     if mistakes:
         raise ProviderMapError([f"{path}:{at_line}: {mistake}" for at_line, mistake in sorted(mistakes)])
     default = replace(AccountMap(), **(sections.pop("default", None) or {}))
     return ProviderMap(default, {int(name): replace(default, **(own or {})) for name, own in sections.items()})
 
 
-def parsed(path: str) -> yaml.Node | None:
-    """The file as YAML nodes, which know their lines."""
+def parse_yaml(path: str) -> yaml.Node | None:
+    """Parse a file to YAML nodes, which have line numbers. Raises ProviderMapError."""
     try:
         with open(path, encoding="utf-8") as file:
             return yaml.compose(file, yaml.SafeLoader)
@@ -110,14 +113,14 @@ def parsed(path: str) -> yaml.Node | None:
         raise ProviderMapError([f"{path}: is not UTF-8"]) from None
     except yaml.MarkedYAMLError as problem:
         at = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        said = ", ".join(filter(None, (problem.context, problem.problem)))
-        raise ProviderMapError([f"{path}:{at}: not YAML: {said}"]) from None
+        details = ", ".join(filter(None, (problem.context, problem.problem)))
+        raise ProviderMapError([f"{path}:{at}: not YAML: {details}"]) from None
     except yaml.YAMLError as problem:
         raise ProviderMapError([f"{path}: not YAML: {' '.join(str(problem).split())}"]) from None
 
 
-def plain(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, at: tuple[str, ...] = ()) -> Any:
-    """The value of a node; `lines` learns where each key stands.
+def to_values(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, at: tuple[str, ...] = ()) -> Any:
+    """Return the value of a node, and record the line of each key in `lines`. Raises ProviderMapError.
 
     Keys are the text as written: YAML would read the stream `on` as true and the group `010` as 8.
     """
@@ -135,11 +138,12 @@ def plain(node: yaml.Node | None, lines: dict[tuple[str, ...], int], path: str, 
         if key.value in values:
             raise ProviderMapError([f"{path}:{here}: {'.'.join((*at, key.value))}: stands twice"])
         lines[(*at, key.value)] = here
-        values[key.value] = plain(value, lines, path, (*at, key.value))
+        values[key.value] = to_values(value, lines, path, (*at, key.value))
     return values
 
 
 def scalar(node: yaml.Node, path: str) -> Any:
+    """Return the value of a scalar node. Raises ProviderMapError."""
     if not isinstance(node, yaml.ScalarNode):
         raise ProviderMapError([f"{path}:{node.start_mark.line + 1}: a list has no place here"])
     try:
@@ -148,13 +152,13 @@ def scalar(node: yaml.Node, path: str) -> Any:
         raise ProviderMapError([f"{path}:{node.start_mark.line + 1}: {node.value}: cannot be read"]) from None
 
 
-def problems(section: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Where a section is wrong, as the path of a key, and how."""
-    # Imported here because only a start with a file needs it: pydantic costs 7 MB, and each worker would pay.
+def find_problems(section: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each wrong key of a section and a description of the mistake."""
+    # Only a start with a file needs pydantic, and it takes memory in each worker.
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        # As JSON: there "strict" means what an operator means by it, true is no number and "42" neither.
+        # For JSON, "strict" is what an operator expects: neither true nor "42" is a number.
         TypeAdapter(AccountMap).validate_json(orjson.dumps(section, default=str), strict=True)
     except ValidationError as wrong:
         for error in wrong.errors():
@@ -170,12 +174,13 @@ def problems(section: Any) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
+    """Describe an unknown key, with the one that was probably meant."""
     meant = difflib.get_close_matches(name, known, 1)
     return f"unknown; did you mean {meant[0]}?" if meant else f"unknown; there are {', '.join(sorted(known))}"
 
 
-def line(lines: Mapping[tuple[str, ...], int], at: tuple[str, ...]) -> int:
-    """The line of a key, or of the nearest one around it."""
+def line_of(lines: Mapping[tuple[str, ...], int], at: tuple[str, ...]) -> int:
+    """Return the line of a key, or of the nearest key that contains it."""
     while at not in lines:
         at = at[:-1]
     return lines[at]

@@ -132,7 +132,7 @@ def test_defaults():
     found = settings()
     for name, field in FIELDS.items():
         if name not in NEEDED:
-            assert getattr(found, field.name) == field.metadata["read"](field.metadata["default"])
+            assert getattr(found, field.name) == field.metadata["parse"](field.metadata["default"])
 
 
 def test_an_empty_variable_is_one_that_is_not_set_but_where_nothing_is_a_value():
@@ -230,7 +230,7 @@ some_seconds = st.integers(0, 301).map(str) | st.floats(0, 301).map(lambda numbe
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(TIMES, some_seconds)))
 def test_times_are_accepted_where_they_hold_one_another_and_only_there(variables):
-    lone = [name for name in variables if refusal(FIELDS[name].metadata["read"], variables[name])]
+    lone = [name for name in variables if refusal(FIELDS[name].metadata["parse"], variables[name])]
     usual = {name: FIELDS[name].metadata["default"] for name in TIMES}
     call, retry, submit, drain = (float({**usual, **variables}[name]) for name in TIMES)
     if lone:
