@@ -78,6 +78,23 @@ class AnswerReader:
         """The body."""
         return b"".join(self._pieces)
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was received yet, no interim answer either."""
+        return not self._received_bytes
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the head of the answer itself, not of an interim one, was read."""
+        return self.status >= 200
+
+    def read(self, octets: bytes) -> None:
+        """Read what a socket has received: octets, or none at the end. Raises InvalidAnswer."""
+        if octets:
+            self.feed(octets)
+        else:
+            self.end()
+
     def feed(self, octets: bytes) -> None:
         """Read some octets of the answer.
 

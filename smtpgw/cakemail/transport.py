@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from smtpgw.cakemail.http11 import AnswerReader, InvalidAnswer, encode_head
+from smtpgw.cakemail.idle_age import IdleAge
 from smtpgw.net.stream import Stream
 
 NO_HOOKS: dict[str, list[Any]] = {"response": []}
@@ -49,6 +50,10 @@ class NotSent(Exception):
 
 class NotAnswered(Exception):
     """The request was sent, or may have been, and no whole answer came."""
+
+
+class ClosedMeanwhile(NotAnswered):
+    """A connection that had been idle ended without an octet: most likely the server closed it before the request."""
 
 
 class Answer(requests.Response):
@@ -128,7 +133,7 @@ class Adapter(BaseAdapter):
         self.authority = parts.host if self.port == default_port else f"{parts.host}:{self.port}"
         self.max_connections = max_connections
         self.connect_seconds = connect_seconds
-        self.max_idle_seconds = max_idle_seconds
+        self.age = IdleAge(max_idle_seconds)
         self.idle: deque[ApiConnection] = deque()  # the one that was used last is at the right
         self.context: ssl.SSLContext | None = None
         if is_tls:
@@ -146,14 +151,20 @@ class Adapter(BaseAdapter):
         deadline = monotonic() + timeout
         target = request.url[len(self.prefix) :]
         head = encode_head(request.method, target, self.authority, request.headers, len(request.body))
-        connection = self._idle_connection() or self._new_connection()
+        connection, reader = self._idle_connection() or self._new_connection(), AnswerReader()
         is_reusable = False
         try:
             if connection.stream is None:
                 connection.open(min(self.connect_seconds, timeout))
-            answer, is_reusable = connection.exchange(head, request.body, deadline)
+            answer, is_reusable = connection.exchange(head, request.body, deadline, reader)
+            self.age.read(answer.headers)
         except (OSError, InvalidAnswer) as problem:
-            raise NotAnswered(f"{type(problem).__name__}: {problem}") from problem
+            words = f"{type(problem).__name__}: {problem}"
+            if connection.idle_since and reader.is_untouched and not isinstance(problem, TimeoutError):
+                self.age.closed_by_server(monotonic() - connection.idle_since)
+                self.close()  # the others have been idle for longer
+                raise ClosedMeanwhile(words) from problem
+            raise NotAnswered(words) from problem
         finally:
             if is_reusable and len(self.idle) < self.max_connections:
                 connection.idle_since = monotonic()
@@ -164,13 +175,15 @@ class Adapter(BaseAdapter):
 
     def _idle_connection(self) -> "ApiConnection | None":
         """Return the connection that was used last, if it can take a request; close those that are too old."""
-        oldest = monotonic() - self.max_idle_seconds
+        now = monotonic()
+        oldest = now - self.age.max_seconds()
         while self.idle and self.idle[0].idle_since < oldest:
             self.idle.popleft().close()
         while self.idle:
             connection = self.idle.pop()
             if connection.is_quiet():
                 return connection
+            self.age.closed_by_server(now - connection.idle_since)
             connection.close()
         return None
 
@@ -189,7 +202,7 @@ class Adapter(BaseAdapter):
 class ApiConnection(HTTPConnection):
     """A connection, which urllib3 opens, with one exchange at a time on it."""
 
-    idle_since = 0.0  # a monotonic time
+    idle_since = 0.0  # a monotonic time; 0 before its first answer
     stream: Stream | None = None  # of `sock`, once that is open
 
     def open(self, seconds: float) -> None:
@@ -201,6 +214,8 @@ class ApiConnection(HTTPConnection):
             self.stream = Stream(self.sock)
         except (OSError, HTTPError) as problem:
             raise NotSent(f"{type(problem).__name__}: {problem}") from problem
+        if not self.is_quiet():
+            raise NotSent("the server spoke, or hung up, before the request")
 
     def close(self) -> None:
         """Close it, whatever state it is in."""
@@ -216,7 +231,7 @@ class ApiConnection(HTTPConnection):
         except OSError:
             return False
 
-    def exchange(self, head: bytes, body: bytes, deadline: float) -> tuple[Answer, bool]:
+    def exchange(self, head: bytes, body: bytes, deadline: float, reader: AnswerReader) -> tuple[Answer, bool]:
         """Send a request and read its answer; also return whether the connection can be used again.
 
         Raises:
@@ -224,19 +239,13 @@ class ApiConnection(HTTPConnection):
             InvalidAnswer
         """
         assert self.stream
-        reader = AnswerReader()
-        is_sent, octets = self._send(self.stream, head, body, deadline)
-        while True:
-            if octets:
-                reader.feed(octets)
-            elif octets is not None:
-                reader.end()
-            if reader.is_whole:
-                break
+        is_sent = self._send(self.stream, head, body, deadline, reader)
+        while not reader.is_whole:
             left = deadline - monotonic()
             octets = self.stream.receive(RECEIVE_BYTES, left) if left > 0 else None
             if octets is None:
                 raise TimeoutError("the answer takes too long")
+            reader.read(octets)
         if not is_sent and reader.status < 400:
             raise InvalidAnswer("a good answer to a part of the request")
         try:
@@ -249,20 +258,22 @@ class ApiConnection(HTTPConnection):
         return Answer(reader.status, reader.headers, reader.content), is_reusable
 
     @staticmethod
-    def _send(stream: Stream, head: bytes, body: bytes, deadline: float) -> tuple[bool, bytes | None]:
-        """Send a request, until all of it is sent, or the server answers or hangs up.
+    def _send(stream: Stream, head: bytes, body: bytes, deadline: float, reader: AnswerReader) -> bool:
+        """Send a request, until all of it is sent, or the server answers or hangs up; return whether it is all sent.
 
-        Returns:
-            Whether it was sent whole; and what was received meanwhile, None when nothing was.
+        What is received meanwhile goes to the reader. Interim answers, as to the head (103) or to what comes with
+        `Expect` elsewhere (100), are none: the server waits for the rest.
         """
         try:
             for number, piece in enumerate(pieces(head, body)):
-                if number and (early := stream.unread()) is not None:
-                    return False, early
+                while number and (early := stream.unread()) is not None:
+                    reader.read(early)
+                    if reader.is_begun:
+                        return False
                 stream.send(piece, deadline - monotonic())
         except (ConnectionError, ssl.SSLError):  # it may have answered before it hung up
-            return False, None
-        return True, None
+            return False
+        return True
 
 
 class TLSApiConnection(ApiConnection, HTTPSConnection):

@@ -10,7 +10,7 @@ from time import monotonic
 import gevent
 import pytest
 
-from smtpgw.cakemail.transport import Adapter, ApiConnection, NotAnswered, NotSent, Transport
+from smtpgw.cakemail.transport import Adapter, ApiConnection, ClosedMeanwhile, NotAnswered, NotSent, Transport
 from smtpgw.sandbox.certificate import write_pair
 from tests.support.raw_api import RawApi, Request, http
 
@@ -231,6 +231,96 @@ def test_octets_in_the_tls_layer_are_seen(api: RawApi) -> None:
     transport.close()
 
 
+# --- The server closes a connection just as the next request is on its way
+
+
+def closing_instead(api: RawApi, first: int) -> None:
+    """Answer so many requests to /lists; then read one and close the connection instead, and answer again."""
+
+    def answer(request: Request) -> bytes | None:
+        return None if api.calls["/lists"] == first + 1 else http({})
+
+    api.answers["/lists"] = answer
+
+
+def test_one_that_ends_after_it_was_idle_is_told_from_others(api: RawApi) -> None:
+    closing_instead(api, first=0)
+    transport = transport_to(api.url)
+    with pytest.raises(NotAnswered) as problem:
+        get(transport)
+    assert not isinstance(problem.value, ClosedMeanwhile), "it was new, so the server has read its request"
+    closing_instead(api, first=api.calls["/lists"] + 1)
+    get(transport)
+    with pytest.raises(ClosedMeanwhile):
+        get(transport)
+    assert not adapter(transport).idle, "the others have been idle for longer"
+    transport.close()
+
+
+def test_a_late_answer_is_no_closed_connection(api: RawApi) -> None:
+    transport = transport_to(api.url)
+    get(transport)
+    api.answers["/lists"] = lambda request: gevent.sleep(3)
+    with pytest.raises(NotAnswered) as problem:
+        get(transport, seconds=0.1)
+    assert not isinstance(problem.value, ClosedMeanwhile)
+    transport.close()
+
+
+def test_what_the_server_says_of_its_wait_is_believed(api: RawApi) -> None:
+    api.answers["/lists"] = lambda request: http({}, Keep_Alive="timeout=1, max=100")
+    transport = transport_to(api.url)
+    get(transport)
+    get(transport)
+    assert api.accepted == 1
+    gevent.sleep(0.9)
+    get(transport)
+    assert api.accepted == 2
+    transport.close()
+
+
+def test_the_wait_of_a_server_that_closes_is_learnt(api: RawApi) -> None:
+    transport = transport_to(api.url)
+    get(transport)
+    adapter(transport).idle[0].idle_since -= 10
+    api.close_connections()
+    gevent.sleep(0.01)
+    get(transport)
+    assert api.accepted == 2
+    adapter(transport).idle[0].idle_since -= 9  # less than 10, and not so much less that it may not be closed just now
+    get(transport)
+    assert api.accepted == 3
+    adapter(transport).idle[0].idle_since -= 5
+    get(transport)
+    assert api.accepted == 3
+    transport.close()
+
+
+def test_a_server_that_speaks_before_the_request_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    heard: list[bytes] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        client.sendall(PLAIN)
+        heard.append(client.recv(1024))
+
+    serving = gevent.spawn(serve)
+    connect = ApiConnection.connect
+
+    def connect_slowly(self: ApiConnection) -> None:
+        connect(self)
+        gevent.sleep(0.1)
+
+    monkeypatch.setattr(ApiConnection, "connect", connect_slowly)
+    transport = transport_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with pytest.raises(NotSent):
+        transport.exchange("POST", "/v2/emails", {}, b"{}", 5)
+    serving.join()
+    assert heard == [b""]
+    listener.close()
+
+
 # --- What is no connection, and no answer
 
 
@@ -332,6 +422,30 @@ def test_an_early_acceptance_is_none(reads: bool) -> None:
             transport.exchange("POST", "/v2/emails", {}, LARGE, 10)
         assert not adapter(transport).idle
         transport.close()
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+def test_an_interim_answer_to_the_head_does_not_end_the_request(status: int) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    received: list[int] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        count = len(client.recv(1024))
+        client.sendall(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
+        while count < len(LARGE):  # and the head
+            count += len(client.recv(1 << 20))
+        received.append(count)
+        client.sendall(PLAIN)
+        client.recv(1024)
+
+    serving = gevent.spawn(serve)
+    transport = transport_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    assert transport.exchange("POST", "/v2/emails", {}, LARGE, 5).status_code == 201
+    assert received[0] >= len(LARGE)
+    transport.close()
+    serving.kill()
+    listener.close()
 
 
 # --- What is endless
