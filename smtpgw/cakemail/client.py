@@ -4,10 +4,8 @@ What can go wrong is translated here, once, into the few errors below, which say
 tried again, and who is told what.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +13,8 @@ from urllib.parse import urlencode
 import orjson
 
 from smtpgw import __version__
+from smtpgw.cakemail import bodies
+from smtpgw.cakemail.bodies import Sender, Token
 from smtpgw.cakemail.errors import (
     Busy,
     ChallengeRequired,
@@ -26,7 +26,7 @@ from smtpgw.cakemail.errors import (
 )
 from smtpgw.cakemail.http11 import retry_after
 from smtpgw.cakemail.slots import Slots
-from smtpgw.cakemail.transport import Answer, NotAnswered, NotSent, Transport
+from smtpgw.cakemail.transport import Answer, ClosedMeanwhile, NotAnswered, NotSent, Transport
 from smtpgw.config.settings import Settings
 from smtpgw.telemetry import metrics, tracing
 
@@ -34,32 +34,12 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
 MAX_PAGES = 200
+MAX_SENDERS = MAX_PAGES * PER_PAGE
+SUBMISSION = "emails"  # the endpoint that must not be called twice
 UNVERIFIED = frozenset({"token", "account"})  # endpoints that check credentials
 MIN_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
 MAX_WORDS_LENGTH = 400  # of Cakemail's explanation, in a reply
-MAX_ID_CHARS = 100
-MAX_LIFETIME_SECONDS = 86_400.0  # of an access token, whatever the API says
-BEARER = re.compile(r"[\x21-\x7e]{1,8192}")  # what a header field can hold
 PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What `/token` answers."""
-
-    access: str
-    refresh: str
-    lifetime_seconds: float
-    accounts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """A sender of an account."""
-
-    id: str
-    email: str
-    confirmed: bool
 
 
 class Cakemail:
@@ -98,14 +78,7 @@ class Cakemail:
         if "challenge" in found:
             raise ChallengeRequired("multi-factor authentication")
         with reading("token"):
-            access, refresh = found["access_token"], found.get("refresh_token") or ""
-            # Without a token the next call would be answered 401, as if the password were wrong.
-            if not BEARER.fullmatch(access) or (refresh and not BEARER.fullmatch(refresh)):
-                raise ValueError("no token")
-            lifetime = min(float(found["expires_in"]), MAX_LIFETIME_SECONDS)
-            if not lifetime > 0:  # NaN is not, either
-                raise ValueError("no lifetime")
-            return Token(access, refresh, lifetime, tuple(int(n) for n in found.get("accounts") or ()))
+            return bodies.token(found)
 
     def own_account(self, token: str) -> int:
         """The id of the account that an access token belongs to; what checks such a token."""
@@ -117,14 +90,16 @@ class Cakemail:
 
     def senders(self, token: str, account_id: int | None) -> Iterator[Sender]:
         """All senders of an account, confirmed or not."""
+        count = 0
         for page in range(1, MAX_PAGES + 1):
             query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
             found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query)
             with reading("senders"):
-                senders = [Sender(str(s["id"]), s["email"], s["confirmed"]) for s in found["data"]]
-                is_last = len(senders) < int(found["pagination"].get("per_page", PER_PAGE))
-            yield from senders
-            if is_last:
+                senders, is_last = bodies.senders(found, PER_PAGE)
+            # A page that is longer than was asked for must not make the list longer than all pages may be.
+            yield from senders[: MAX_SENDERS - count]
+            count += len(senders)
+            if is_last or count >= MAX_SENDERS:
                 return
 
     def first_active_list(self, token: str, account_id: int | None) -> int | None:
@@ -143,7 +118,7 @@ class Cakemail:
             ApiError: Rejected also for a 201 whose status is not "queued", which is no acceptance.
         """
         found = self._call(
-            "emails",
+            SUBMISSION,
             "POST",
             "/v2/emails",
             token=token,
@@ -152,8 +127,7 @@ class Cakemail:
             timeout_seconds=timeout_seconds,
         )
         with reading("emails"):
-            # Without an id it is accepted all the same: to answer otherwise would double it.
-            status, uuid = found["data"]["status"], str(found["data"].get("id") or "")[:MAX_ID_CHARS]
+            status, uuid = bodies.email(found)
         if status != "queued":
             raise Rejected(str(status)[:MAX_WORDS_LENGTH], 201)
         return uuid
@@ -185,7 +159,7 @@ class Cakemail:
             seconds = max(MIN_SECONDS, seconds - waited)
         began, status = monotonic(), "unanswered"
         try:
-            answer = self.exchange(method, target, headers, body, seconds)
+            answer = self._exchange(endpoint, method, target, headers, body, began + seconds)
             status = metrics.status_label(answer.status_code)
         except NotSent as problem:
             status = "unreached"
@@ -195,7 +169,18 @@ class Cakemail:
         finally:
             self.slots.release()
             metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
-        return read(answer)
+        return read(answer, is_login=endpoint == "token")
+
+    def _exchange(
+        self, endpoint: str, method: str, target: str, headers: dict[str, str], body: bytes, deadline: float
+    ) -> Answer:
+        """Make an exchange; again where an idle connection was closed meanwhile, and no email can be doubled."""
+        try:
+            return self.exchange(method, target, headers, body, deadline - monotonic())
+        except ClosedMeanwhile:
+            if endpoint == SUBMISSION:
+                raise
+            return self.exchange(method, target, headers, body, max(MIN_SECONDS, deadline - monotonic()))
 
     def _wait_for_slot(self, owner: str, most_seconds: float) -> float:
         """Wait until one of the calls under way has ended; the seconds that took. Raises Busy."""
@@ -218,19 +203,21 @@ def acting_for(account_id: int | None) -> dict[str, Any]:
     return {} if account_id is None else {"account_id": account_id}
 
 
-def read(answer: Answer) -> Any:
+def read(answer: Answer, *, is_login: bool) -> Any:
     """The JSON of a good answer; any other one as the error it is."""
     status = answer.status_code
     try:
         found = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         found = {}
-    if isinstance(found, dict) and "challenge" in found:
+    if is_login and isinstance(found, dict) and "challenge" in found:
         raise ChallengeRequired("multi-factor authentication")
     if status in (200, 201):
         if not isinstance(found, dict) or not found:
             raise OutcomeUnknown("the answer is not JSON")  # accepted, by its status; what it is called, nobody knows
         return found
+    if 200 <= status < 300:  # of those that the schema does not have, 202 means accepted
+        raise OutcomeUnknown(f"Cakemail answered {status}")
     words, about_recipient = explanation(found)
     if status == 401:
         raise NotAuthorized(words)
@@ -255,5 +242,5 @@ def reading(what: str) -> Iterator[None]:
     """Make an answer that lacks what the schema promises an unknown outcome, not a bug of ours."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
+    except bodies.MALFORMED as problem:
         raise OutcomeUnknown(f"{what}: the answer is not as the API describes it") from problem

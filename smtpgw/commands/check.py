@@ -10,7 +10,7 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-from smtpgw.cakemail.client import Sender
+from smtpgw.cakemail.bodies import Sender
 from smtpgw.cakemail.errors import ApiError, NotAuthorized, Rejected
 from smtpgw.commands.console import GREEN, PASSWORD_VARIABLE, RED, NoPassword, ask_password, complain, say
 from smtpgw.config.parsers import SettingsError

@@ -6,7 +6,8 @@ from time import monotonic
 
 from cachetools import LRUCache
 
-from smtpgw.cakemail.client import PER_PAGE, Sender
+from smtpgw.cakemail.bodies import Sender
+from smtpgw.cakemail.client import PER_PAGE
 from smtpgw.cakemail.errors import NotAuthorized
 from smtpgw.core import replies
 from smtpgw.core.models import Account

@@ -13,8 +13,9 @@ from time import monotonic
 
 from cachetools import LRUCache
 
-from smtpgw.cakemail.client import Cakemail, Token
-from smtpgw.cakemail.errors import ApiError, ChallengeRequired, NotAuthorized, Rejected
+from smtpgw.cakemail.bodies import Token
+from smtpgw.cakemail.client import Cakemail
+from smtpgw.cakemail.errors import ApiError, ChallengeRequired, NotAuthorized, OutcomeUnknown, Rejected
 from smtpgw.core import replies
 from smtpgw.core.models import Account, Credentials
 from smtpgw.core.replies import SMTPError
@@ -142,7 +143,10 @@ class Logins:
 
     def _password_login(self, credentials: Credentials) -> Login:
         token = self.api.password_token(credentials.username, credentials.password)
-        account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
+        try:
+            account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
+        except NotAuthorized as problem:  # the password was right a moment ago: this says nothing of it
+            raise OutcomeUnknown("a new token is not good") from problem
         return Login(account_id, token.access, token.refresh, self._good_until(token), self.clock())
 
     def _good_until(self, token: Token) -> float:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from smtpgw.cakemail.client import Sender
+from smtpgw.cakemail.bodies import Sender
 from smtpgw.commands.explanation import BOUNCE_SENDER, UNKNOWN_LIST
 from smtpgw.config.provider_map import ProviderMap
 from smtpgw.config.settings import Settings

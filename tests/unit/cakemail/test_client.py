@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpgw.cakemail.client import MAX_LIFETIME_SECONDS, MAX_WORDS_LENGTH, Cakemail, explanation, read
+from smtpgw.cakemail.bodies import MAX_LIFETIME_SECONDS, Sender
+from smtpgw.cakemail.client import MAX_SENDERS, MAX_WORDS_LENGTH, Cakemail, explanation, read
 from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
@@ -73,7 +74,7 @@ MEANINGS: dict[int, type[ApiError]] = {
 @pytest.mark.parametrize("status", MEANINGS)
 def test_a_status_has_its_meaning_whatever_the_body(status: int, content: bytes) -> None:
     with pytest.raises(ApiError) as problem:
-        read(Answer(status, {}, content))
+        read(Answer(status, {}, content), is_login=False)
     assert type(problem.value) is MEANINGS[status]
     assert str(problem.value) or status == 401
 
@@ -82,13 +83,13 @@ def test_a_status_has_its_meaning_whatever_the_body(status: int, content: bytes)
 @pytest.mark.parametrize("content", [b"<html>", b"", b"{}", b"[]", b"null", b'{"data"', b"\xff"])
 def test_a_good_status_without_json_says_nothing(status: int, content: bytes) -> None:
     with pytest.raises(OutcomeUnknown):
-        read(Answer(status, {}, content))
+        read(Answer(status, {}, content), is_login=False)
 
 
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_challenge_is_one_under_either_status(status: int) -> None:
     with pytest.raises(ChallengeRequired):
-        read(Answer(status, {}, b'{"challenge": "x"}'))
+        read(Answer(status, {}, b'{"challenge": "x"}'), is_login=True)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_only_what_was_surely_not_accepted_may_be_tried_again(
     status: int, retry_after: str | None, may_be: bool
 ) -> None:
     with pytest.raises(TryLater) as problem:
-        read(Answer(status, {"retry-after": retry_after} if retry_after else {}, b"{}"))
+        read(Answer(status, {"retry-after": retry_after} if retry_after else {}, b"{}"), is_login=False)
     assert problem.value.may_be_retried is may_be
 
 
@@ -224,6 +225,9 @@ NO_TOKENS: list[object] = [
     {"access_token": "a", "expires_in": 3600, "accounts": "x"},
     {"access_token": "a", "expires_in": 3600, "accounts": ["x"]},
     {"access_token": "a", "expires_in": 3600, "accounts": 5},
+    {"access_token": "a", "expires_in": 3600, "accounts": "5"},
+    {"access_token": "a", "expires_in": 3600, "accounts": [1.5]},
+    {"access_token": "a", "expires_in": 3600, "accounts": {"1": 2}},
     {"refresh_token": "r", "expires_in": 3600},
     {"data": {"access_token": "a", "expires_in": 3600}},
     {"detail": "words"},
@@ -260,6 +264,49 @@ def test_an_account_or_list_that_has_no_number_is_no_bug_of_ours(api: RawApi, ca
             call()
 
 
+def test_a_good_password_is_not_wrong_where_its_token_is_not_known_yet(api: RawApi, cakemail: Cakemail) -> None:
+    api.answers["/token"] = lambda request: http({"access_token": "a", "expires_in": 3600, "accounts": [1, 2]})
+    api.answers["/accounts/self"] = lambda request: http({"detail": "no token"}, 401)
+    with pytest.raises(SMTPError) as refusal:
+        Logins(cakemail).login(Credentials("user@example.com", "password"))
+    assert refusal.value.reply == replies.LOGIN_UNAVAILABLE
+
+
+# --- Senders
+
+
+def senders(*entries: object, per_page: object = 100) -> bytes:
+    return http({"pagination": {"per_page": per_page}, "data": list(entries)})
+
+
+GOOD_SENDER = {"id": "s", "email": "a@example.com", "confirmed": True}
+
+
+@pytest.mark.parametrize("other", [{"email": None}, {"email": 5}, {"email": "x" * 100_000}, {"id": "x" * 100_000}])
+def test_an_entry_that_is_no_sender_hides_no_other(api: RawApi, cakemail: Cakemail, other: dict[str, object]) -> None:
+    api.answers["/brands/default/senders"] = lambda request: senders({**GOOD_SENDER, **other}, GOOD_SENDER)
+    assert list(cakemail.senders("a", None)) == [Sender("s", "a@example.com", confirmed=True)]
+
+
+def test_only_what_is_confirmed_is_confirmed(api: RawApi, cakemail: Cakemail) -> None:
+    api.answers["/brands/default/senders"] = lambda request: senders({**GOOD_SENDER, "confirmed": "no"})
+    assert not any(sender.confirmed for sender in cakemail.senders("a", None))
+
+
+@pytest.mark.parametrize("per_page", [0, -1])
+def test_a_page_without_senders_is_the_last(api: RawApi, cakemail: Cakemail, per_page: int) -> None:
+    api.answers["/brands/default/senders"] = lambda request: senders(per_page=per_page)
+    assert list(cakemail.senders("a", None)) == []
+    assert api.calls["/brands/default/senders"] == 1
+
+
+def test_pages_that_are_longer_than_asked_for_have_a_bound(api: RawApi, cakemail: Cakemail) -> None:
+    page = senders(*[{"id": number, "email": "a@b.c", "confirmed": True} for number in range(15_000)], per_page=15_000)
+    api.answers["/brands/default/senders"] = lambda request: page
+    assert len(list(cakemail.senders("a", None))) == MAX_SENDERS
+    assert api.calls["/brands/default/senders"] == 2
+
+
 # --- Submitting
 
 ANSWERS: dict[str, tuple[bytes, object]] = {
@@ -274,6 +321,13 @@ ANSWERS: dict[str, tuple[bytes, object]] = {
     "rejected": (http({"data": {"id": "uuid", "status": "rejected"}}, 201), Rejected),
     "error": (http({"data": {"id": "uuid", "status": "error"}}, 201), Rejected),
     "no status": (http({"data": {"id": "uuid"}}, 201), OutcomeUnknown),
+    "a status that is no text": (http({"data": {"id": "uuid", "status": None}}, 201), OutcomeUnknown),
+    "a challenge": (http({"challenge": "x"}, 201), OutcomeUnknown),
+    "queued, and a challenge": (http({**QUEUED, "challenge": "x"}, 201), "uuid"),
+    "202": (http(QUEUED, 202), OutcomeUnknown),
+    "203": (http(QUEUED, 203), OutcomeUnknown),
+    "204": (b"HTTP/1.1 204 No Content\r\n\r\n", OutcomeUnknown),
+    "206": (http(QUEUED, 206), OutcomeUnknown),
     "no data": (http({"object": "email"}, 201), OutcomeUnknown),
     "data of another type": (http({"data": ["queued"]}, 201), OutcomeUnknown),
     "half of its JSON": (http(b'{"data": {"id": "uuid", "sta', 201), OutcomeUnknown),
@@ -372,6 +426,19 @@ def test_one_that_is_reset_while_it_is_used_is_an_outcome_that_nobody_knows(api:
     with pytest.raises(OutcomeUnknown):
         submit(cakemail)
     assert api.calls["/v2/emails"] == 2
+
+
+def test_a_call_that_may_come_twice_is_repeated_where_an_idle_connection_was_closed(
+    api: RawApi, cakemail: Cakemail
+) -> None:
+    submit(cakemail)
+    api.answers["/lists"] = lambda request: None if api.calls["/lists"] == 1 else http({"data": [{"id": 2}]})
+    assert cakemail.first_active_list("a", None) == 2
+    assert (api.calls["/lists"], api.accepted) == (2, 2)
+    api.answers["/lists"] = lambda request: None
+    with pytest.raises(OutcomeUnknown):
+        cakemail.first_active_list("a", None)
+    assert api.calls["/lists"] == 4, "once, and not again and again"
 
 
 # --- Bounds
