@@ -167,7 +167,7 @@ class Cakemail:
         except NotAnswered as problem:
             raise OutcomeUnknown(str(problem)) from problem
         finally:
-            self.slots.release()
+            self.slots.release(owner)
             metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
         return read(answer, is_login=endpoint == "token")
 

@@ -444,6 +444,23 @@ def test_a_call_that_may_come_twice_is_repeated_where_an_idle_connection_was_clo
 # --- Bounds
 
 
+def test_an_account_whose_calls_hang_leaves_connections_to_the_others(api: RawApi) -> None:
+    cakemail = client(api.url, SMTPGW_API_CONNECTIONS="4", SMTPGW_API_WAIT_SECONDS="0.3")
+
+    def answer(request: Request) -> bytes:
+        if request.fields["authorization"].endswith("hangs"):
+            gevent.sleep(30)
+        return http(QUEUED, 201)
+
+    api.answers["/v2/emails"] = answer
+    hanging = [gevent.spawn(cakemail.submit_email, "hangs", BODY, None, 30) for _ in range(20)]
+    gevent.sleep(0.1)
+    assert [cakemail.submit_email("another", BODY, None, 5) for _ in range(3)] == ["uuid"] * 3
+    gevent.killall(hanging)
+    assert cakemail.slots.counter == 4
+    cakemail.close()
+
+
 def test_calls_under_way_are_bounded(api: RawApi) -> None:
     cakemail = client(api.url, SMTPGW_API_CONNECTIONS="3")
     under_way, most = 0, 0
