@@ -1,15 +1,17 @@
-"""`python -m smtpgw demo`: sandbox and gateway on one machine, and a mail through them, on the screen."""
+"""The command `demo`: run sandbox and gateway on this machine, and show a mail on its way through them."""
 
 import contextlib
 import json
 import os
 import signal
 import smtplib
+import socket
 import ssl
 import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from smtpgw.commands.console import BOLD, DIM, PASSWORD_VARIABLE, NoPassword, complain, say, shortened
 from smtpgw.demo.children import Child, ChildFailed, port_problem, running
@@ -21,23 +23,25 @@ from smtpgw.sandbox.accounts import DEMO
 from smtpgw.sandbox.certificate import write_pair
 
 HOST = "localhost"  # a name of the certificate
-POLL_INTERVAL_SECONDS = 0.5  # between two looks at the processes and the inbox
-INTERRUPTED = 130  # exit status: what shells say of a process that Ctrl-C has ended
+# Interval between two checks of the processes and of the inbox.
+POLL_INTERVAL_SECONDS = 0.5
+# The exit status that a shell reports for a process that Ctrl-C has ended.
+INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
     """Run the demo.
 
     Returns:
-        The exit status: 0 when the mail was accepted and, without --once, the user has ended the demo; 1 when it was
-        not accepted or a process failed; 2 when the demo cannot begin.
+        The exit status: 0 when the mail was accepted and, without --once, the user has ended the demo; 1 when the mail
+        was not accepted or a process failed; 2 when the demo cannot start.
     """
     try:
         options = read_options(arguments)
     except NoPassword as problem:
         complain(str(problem))
         return 2
-    if not ports_are_free(options):
+    if not has_known_host(options.api) or not has_free_ports(options):
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
@@ -50,8 +54,22 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
-def ports_are_free(options: DemoOptions) -> bool:
-    """Whether all the ports can be listened on; says which cannot."""
+def has_known_host(api: str) -> bool:
+    """Return whether the host of the API's address can be resolved; print an error if not. Empty: the sandbox."""
+    if not api:
+        return True
+    host = urlsplit(api).hostname or ""
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as problem:
+        reason = (isinstance(problem, OSError) and problem.strerror) or str(problem)
+        complain(f"--api {api}: cannot resolve the host name {host!r} ({reason}); check its spelling and your DNS")
+        return False
+    return True
+
+
+def has_free_ports(options: DemoOptions) -> bool:
+    """Return whether the demo can listen on all its ports; print an error for each that it cannot use."""
     problems = {option: port_problem(port) for option, port in options.ports.items()}
     for option, problem in problems.items():
         if problem:
@@ -60,17 +78,18 @@ def ports_are_free(options: DemoOptions) -> bool:
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Whatever ends the demo ends its processes: as Ctrl-C does."""
+    """End the demo and its processes on this signal, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 def run(options: DemoOptions) -> int:
+    """Run the demo and return its exit status. Raises ChildFailed."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpgw-demo-")))
         certificate, key = write_pair(folder)
         children = start(options, folder, certificate, key, stack)
         if not send(options, certificate):
-            complain(children[-1].last_words())
+            complain(children[-1].last_output())
             return 1
         inbox = None if options.api else Inbox(options.api_port)
         if inbox:
@@ -86,7 +105,7 @@ def run(options: DemoOptions) -> int:
 
 
 def start(options: DemoOptions, folder: Path, certificate: Path, key: Path, stack: contextlib.ExitStack) -> list[Child]:
-    """Start what is needed, one after the other is ready; `stack` ends it."""
+    """Start the processes, each when the one before is ready. `stack` ends them. Raises ChildFailed."""
     say("Starting", BOLD)
     environ = {name: value for name, value in os.environ.items() if name != PASSWORD_VARIABLE}
     children = []
@@ -94,7 +113,7 @@ def start(options: DemoOptions, folder: Path, certificate: Path, key: Path, stac
         bind = f"127.0.0.1:{options.api_port}"
         children.append(stack.enter_context(running(["sandbox", "--bind", bind], environ, folder / "sandbox.log")))
         children[-1].wait_until(lambda: answers(options.api_port, "/health"))
-        say(f"   sandbox   http://{bind}, in the place of Cakemail's API")
+        say(f"   sandbox   http://{bind}, a simulated Cakemail API")
     environ |= {
         "CAKEMAIL_API_URL": options.api or f"http://127.0.0.1:{options.api_port}",
         "SMTPGW_SMTP_BIND": f"127.0.0.1:{options.smtp_port}",
@@ -107,13 +126,13 @@ def start(options: DemoOptions, folder: Path, certificate: Path, key: Path, stac
     }
     children.append(stack.enter_context(running(["serve"], environ, folder / "gateway.log")))
     children[-1].wait_until(lambda: answers(options.http_port, "/health/ready"))
-    say(f"   gateway   {HOST}:{options.smtp_port}, in front of {environ['CAKEMAIL_API_URL']}")
+    say(f"   gateway   {HOST}:{options.smtp_port}, submits to {environ['CAKEMAIL_API_URL']}")
     return children
 
 
 def send(options: DemoOptions, certificate: Path) -> bool:
-    """Send the sample mail; whether it was accepted."""
-    say("\nA mail over SMTP, as any application sends it", BOLD)
+    """Send the sample mail and return whether it was accepted."""
+    say("\nA mail over SMTP, as any application would send it", BOLD)
     context = ssl.create_default_context(cafile=str(certificate))
     raw = sample_message(options.sender, options.recipient)
     try:
@@ -131,23 +150,23 @@ def send(options: DemoOptions, certificate: Path) -> bool:
 
 
 def show_call(inbox: Inbox) -> None:
-    """The API call that the sandbox has received, and its answer."""
+    """Show the API call that the sandbox has received, and its answer."""
     for mail in inbox.unseen():
-        say("\nThe API call that it became", BOLD)
+        say("\nThe API call of the gateway", BOLD)
         say(f"POST /v2/emails\n{json.dumps(shortened(mail['request']), indent=2, ensure_ascii=False)}")
         say(f"answered 201: {mail['status']}, {mail['id']}")
 
 
 def show_settings(options: DemoOptions, certificate: Path) -> None:
-    """What the newcomer's own client is to be told."""
-    user, password, from_note = options.user, "as you gave it", ""
+    """Show the settings for the user's own mail client."""
+    user, password, from_note = options.user, "the one you have entered", ""
     if not options.api:
         user, password = f"{DEMO.email}  or  apikey", f"{DEMO.password}  or  {DEMO.access_token}"
         from_note = ", the account's confirmed sender"
-    say("\nNow your own: settings for any mail client or application", BOLD)
+    say("\nSettings for your own mail client or application", BOLD)
     say(f"   host       {HOST}")
     say(f"   port       {options.smtp_port}")
-    say(f"   security   STARTTLS; self-signed, so trust {certificate}")
+    say(f"   security   STARTTLS; the certificate is self-signed: trust {certificate}")
     say(f"   user       {user}")
     say(f"   password   {password}")
     say(f"   from       {options.sender}{from_note}")
@@ -157,7 +176,7 @@ def show_settings(options: DemoOptions, certificate: Path) -> None:
 
 
 def stay(children: list[Child], inbox: Inbox | None) -> None:
-    """Say which mails arrive, until interrupted. Raises ChildFailed."""
+    """Show the mails that arrive, until interrupted. Raises ChildFailed."""
     while True:
         time.sleep(POLL_INTERVAL_SECONDS)
         for child in children:

@@ -1,4 +1,4 @@
-"""The processes that the demo starts: this program's other commands, each ended when the demo ends."""
+"""Child processes of the demo: other commands of this program, which end when the demo ends."""
 
 import contextlib
 import os
@@ -10,23 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-READY_SECONDS = 30.0
-END_SECONDS = 15.0  # the gateway finishes what is under way, and tells idle clients so
-LINES_SHOWN = 20
+READY_TIMEOUT_SECONDS = 30.0
+# The gateway finishes open sessions and closes idle ones with a reply.
+END_TIMEOUT_SECONDS = 15.0
+MAX_LINES_SHOWN = 20
 
 
 class ChildFailed(Exception):
-    """A child has ended, or is not ready in time; says which, and its last output."""
+    """A child has ended or is not ready in time. The message has its name and its last output."""
 
 
 class Child:
-    """One `python -m smtpgw …`. Its output goes to a file, to be shown when something is wrong."""
+    """A process that runs `python -m smtpgw …`. Its output goes to a file, which is shown when it fails."""
 
     def __init__(self, arguments: list[str], environ: Mapping[str, str], log: Path) -> None:
         self.name = f"smtpgw {arguments[0]}"
         self.log = log
         with log.open("wb") as output:
-            # A process group of its own: Ctrl-C on the terminal reaches the demo alone, which ends its children.
+            # With a process group of its own, Ctrl-C on the terminal reaches only the demo, which ends its children.
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "smtpgw", *arguments],
                 env=environ,
@@ -37,30 +38,40 @@ class Child:
             )
 
     def check(self) -> None:
-        """Raises ChildFailed when it runs no more."""
+        """Raise ChildFailed if the process has ended."""
         status = self.process.poll()
         if status is not None:
-            raise ChildFailed(f"{self.name} has ended with status {status}.\n{self.last_words()}")
+            raise ChildFailed(f"{self.name} has ended with status {status}.\n{self.last_output()}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Raises ChildFailed when `ready` does not become true in time, or the process ends before."""
-        deadline = time.monotonic() + READY_SECONDS
+        """Wait until `ready` returns True.
+
+        Raises:
+            ChildFailed: the process has ended, or is not ready in time.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                raise ChildFailed(f"{self.name} is not ready after {READY_SECONDS:g} seconds.\n{self.last_words()}")
+                raise ChildFailed(
+                    f"{self.name} is not ready after {READY_TIMEOUT_SECONDS:g} seconds.\n{self.last_output()}"
+                )
             time.sleep(0.1)
 
-    def last_words(self) -> str:
-        """The end of its output, for people."""
-        lines = self.log.read_text("utf-8", "replace").splitlines()[-LINES_SHOWN:]
-        return "\n   ".join([f"The last output of {self.name}:", *lines]) if lines else f"{self.name} has said nothing."
+    def last_output(self) -> str:
+        """Return the last lines of the output, for people."""
+        lines = self.log.read_text("utf-8", "replace").splitlines()[-MAX_LINES_SHOWN:]
+        return (
+            "\n   ".join([f"The last output of {self.name}:", *lines]) if lines else f"{self.name} has printed nothing."
+        )
 
     def end(self) -> None:
+        """Terminate the process, and kill it when it does not end in time."""
         self.process.terminate()
         try:
-            self.process.wait(END_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: not in a while, but now
+            self.process.wait(END_TIMEOUT_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            # A second Ctrl-C asks to end at once.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -68,7 +79,7 @@ class Child:
 
 @contextlib.contextmanager
 def running(arguments: list[str], environ: Mapping[str, str], log: Path) -> Iterator[Child]:
-    """A child for as long as the `with` block."""
+    """Return a context manager that runs a child process."""
     child = Child(arguments, environ, log)
     try:
         yield child
@@ -77,9 +88,9 @@ def running(arguments: list[str], environ: Mapping[str, str], log: Path) -> Iter
 
 
 def port_problem(port: int) -> str:
-    """Why no server can listen on this port of 127.0.0.1; empty when one can."""
+    """Return why a server cannot listen on this port of 127.0.0.1; an empty text if it can."""
     with socket.socket() as listener:
-        # As servers do: a port whose last connections are in TIME_WAIT is free.
+        # Servers set it, too: a port whose last connections are in TIME_WAIT is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))

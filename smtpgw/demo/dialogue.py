@@ -1,4 +1,4 @@
-"""An SMTP client that shows what it says and hears, but no credentials and not the whole message."""
+"""SMTP client that prints its dialogue, without credentials and with only the beginning of the message."""
 
 import base64
 import smtplib
@@ -7,28 +7,31 @@ from typing import Any
 
 from smtpgw.commands.console import CYAN, DIM, GREEN, RED, say
 
-TIMEOUT_SECONDS = 60.0  # longer than the gateway takes for one message
-MESSAGE_LINES_SHOWN = 8
+# Longer than the gateway takes for one message.
+TIMEOUT_SECONDS = 60.0
+MAX_MESSAGE_LINES_SHOWN = 8
 
 
 class Dialogue(smtplib.SMTP):
-    """smtplib's client, with each command and reply on the screen as `C:` and `S:` lines.
+    """Client that prints each command as a line `C:` and each reply as lines `S:`.
 
-    `last_reply` is the last reply, code and text. Raises smtplib.SMTPException and OSError, as its parent does.
+    `last_reply` is the last reply, code and text. Raises smtplib.SMTPException and OSError, as its base class does.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.last_reply = (0, "")
         self.message_shown = ""
-        # An address literal (RFC 5321 §4.1.3): looking up our own name can take seconds, and gives no better one.
+        # An address literal (RFC 5321 §4.1.3), because looking up the name of this machine can take seconds.
         super().__init__(host, port, local_hostname="[127.0.0.1]", timeout=TIMEOUT_SECONDS)
 
     def putcmd(self, cmd: str, args: str = "") -> None:
+        """Print and send a command."""
         shown = "PLAIN (user name and password in base64)" if cmd == "AUTH" else args
         say(f"C: {cmd.upper()} {shown}".rstrip(), CYAN)
         super().putcmd(cmd, args)
 
     def getreply(self) -> tuple[int, bytes]:
+        """Read and print a reply."""
         code, text = super().getreply()
         self.last_reply = (code, text.decode("ascii", "replace"))
         *others, last = self.last_reply[1].split("\n")
@@ -40,11 +43,11 @@ class Dialogue(smtplib.SMTP):
         return code, text
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """EHLO, STARTTLS and EHLO again, as what was said before TLS counts no more (RFC 3207 §4.2).
+        """Send EHLO, STARTTLS and EHLO again, as RFC 3207 §4.2 requires.
 
         Raises:
-            smtplib.SMTPException: when the server will not.
-            ssl.SSLError: when its certificate is not what it should be.
+            smtplib.SMTPException: the server rejects STARTTLS.
+            ssl.SSLError: the certificate of the server is not valid.
         """
         self.ehlo()
         self.starttls(context=context)
@@ -53,22 +56,27 @@ class Dialogue(smtplib.SMTP):
         self.ehlo()
 
     def log_in(self, user: str, password: str) -> bool:
-        """AUTH PLAIN in one command (RFC 4954 §4, RFC 4616). smtplib's own takes no password outside ASCII."""
+        """Send AUTH PLAIN in one command (RFC 4954 §4, RFC 4616) and return whether the login was accepted.
+
+        The method of smtplib accepts only ASCII passwords.
+        """
         secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
         return self.docmd("AUTH", f"PLAIN {secret}")[0] == 235
 
     def submit(self, sender: str, recipient: str, raw: bytes) -> bool:
-        """MAIL, RCPT and DATA; whether the message was accepted. `last_reply` is what decided it."""
+        """Send MAIL, RCPT and DATA and return whether the message was accepted."""
         if self.mail(sender, [f"SIZE={len(raw)}"])[0] != 250 or self.rcpt(recipient)[0] != 250:
             return False
         try:
             return self.data(raw)[0] == 250
-        except smtplib.SMTPDataError:  # anything but 354
+        except smtplib.SMTPDataError:
+            # The reply to DATA was not 354.
             return False
 
     def data(self, msg: Any) -> tuple[int, bytes]:
+        """Send DATA and the message, and print its beginning."""
         lines = msg.decode("ascii", "replace").splitlines()
-        shown = [f"C: {line}" for line in lines[:MESSAGE_LINES_SHOWN]]
+        shown = [f"C: {line}" for line in lines[:MAX_MESSAGE_LINES_SHOWN]]
         shown += [f"C: … {len(lines) - len(shown)} more lines, {len(msg):,} octets in all …", "C: ."]
         self.message_shown = "\n".join(shown)
         return super().data(msg)

@@ -1,10 +1,10 @@
-"""The mail that the demo sends: text, HTML and a PDF, as a shop would send a receipt."""
+"""The sample mail of the demo: a receipt with text, HTML and a PDF."""
 
 from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-# CRLF, and nothing outside ASCII: it can be sent as it is to any server.
+# The message has CRLF and only ASCII, so that any server accepts it as it is.
 POLICY = policy.SMTP.clone(cte_type="7bit")
 
 SUBJECT = "Your receipt, votre reçu"
@@ -30,7 +30,7 @@ HTML = """\
 
 
 def sample_message(sender: str, recipient: str) -> bytes:
-    """The message as it is sent after DATA (RFC 5322), from and to these addresses."""
+    """Return the message (RFC 5322) with these addresses."""
     message = EmailMessage(POLICY)
     message["From"] = f"Demo <{sender}>"
     message["To"] = recipient
@@ -45,7 +45,7 @@ def sample_message(sender: str, recipient: str) -> bytes:
 
 
 def small_pdf(line: str) -> bytes:
-    """A PDF of one page with one line of ASCII: header, body, cross-reference table, trailer (ISO 32000-1 §7.5)."""
+    """Return a PDF of one page with one line of ASCII: header, body, cross-reference, trailer (ISO 32000-1 §7.5)."""
     page = f"BT /F1 24 Tf 72 720 Td ({line}) Tj ET"
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",

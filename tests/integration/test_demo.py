@@ -242,6 +242,15 @@ def test_a_wrong_password_is_told_and_not_shown(sandbox):
         assert sandbox.emails() == []
 
 
+def test_an_api_whose_name_cannot_be_resolved_is_reported_before_anything_starts():
+    with for_real("https://no-such-host.invalid", DEMO.password) as demo:
+        assert demo.wait() == 2
+        assert demo.output.startswith(
+            "--api https://no-such-host.invalid: cannot resolve the host name 'no-such-host.invalid' ("
+        )
+        assert "Starting" not in demo.output
+
+
 # --- The Procfile ------------------------------------------------------------------------------------------------
 
 
