@@ -153,10 +153,7 @@ class Settings:
     )
 
     api_connections: int = setting(
-        "SMTPGW_API_CONNECTIONS",
-        "256",
-        whole(1, 10_000),
-        "maximum concurrent API calls of a worker; of an account, 3/4 of that",
+        "SMTPGW_API_CONNECTIONS", "256", whole(1, 10_000), "maximum concurrent API calls of a worker; an account: 3/4"
     )
     api_wait_seconds: float = setting(
         "SMTPGW_API_WAIT_SECONDS", "5", seconds(0.1, 60), "maximum wait for a free API connection; after it 451 4.4.5"
