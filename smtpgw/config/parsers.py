@@ -7,7 +7,7 @@ A parser turns the text of an environment variable into its value. It raises Val
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -57,6 +57,29 @@ def setting(
     metadata = {"name": name, "default": default, "parse": parse, "meaning": meaning}
     metadata |= {"secret": secret, "can_be_empty": can_be_empty}
     return dataclasses.field(metadata=metadata, repr=not secret)
+
+
+def parse_fields(fields: Iterable[dataclasses.Field[Any]], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the variables of fields that `setting` has declared.
+
+    Returns:
+        The values by the names of the fields.
+
+    Raises:
+        SettingsError: with all mistakes.
+    """
+    values, mistakes = {}, []
+    for field in fields:
+        name, default, parse = (field.metadata[key] for key in ("name", "default", "parse"))
+        text = environ.get(name, default).strip() or ("" if field.metadata["can_be_empty"] else default)
+        try:
+            values[field.name] = parse(text)
+        except ValueError as wanted:
+            given = name if field.metadata["secret"] else f"{name}={text!r}"
+            mistakes.append(f"{given}: must be {wanted}" if text else f"{name} is not set: {wanted}")
+    if mistakes:
+        raise SettingsError(mistakes)
+    return values
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:

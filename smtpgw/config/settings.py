@@ -28,6 +28,7 @@ from smtpgw.config.parsers import (
     optional_bind,
     optional_file,
     optional_url,
+    parse_fields,
     ratio,
     readable_file,
     seconds,
@@ -256,18 +257,7 @@ class Settings:
         Raises:
             SettingsError: with all mistakes.
         """
-        values, mistakes = {}, []
-        for field in dataclasses.fields(cls):
-            name, default, parse = (field.metadata[key] for key in ("name", "default", "parse"))
-            text = environ.get(name, default).strip() or ("" if field.metadata["can_be_empty"] else default)
-            try:
-                values[field.name] = parse(text)
-            except ValueError as wanted:
-                given = name if field.metadata["secret"] else f"{name}={text!r}"
-                mistakes.append(f"{given}: must be {wanted}" if text else f"{name} is not set: {wanted}")
-        if mistakes:
-            raise SettingsError(mistakes)
-        settings = cls(**values)
+        settings = cls(**parse_fields(dataclasses.fields(cls), environ))
         mistakes = contradictions(settings)
         if mistakes:
             raise SettingsError(mistakes)
