@@ -75,7 +75,7 @@ def read_settings(api: str | None) -> Settings:
 
 def check(gateway: Gateway, credentials: Credentials, sender: str | None, recipient: str | None) -> int:
     """Raises SMTPError, ApiError."""
-    account = gateway.login(credentials)
+    account = gateway.logins.login(credentials)
     line("Login", f"accepted, account {account.id}", GREEN)
     senders = list(gateway.delivery.api.senders(gateway.logins.token(account), None))
     confirmed = [s for s in senders if s.confirmed]

@@ -134,7 +134,7 @@ def explained(
     told = Explanation(Envelope(""))
     try:
         if sender is not None:
-            told.envelope.reverse_path = commands.mail(f"FROM:<{sender}>")[0]
+            told.envelope.reverse_path = commands.parse_mail(f"FROM:<{sender}>")[0]
         add_recipients(told.envelope, recipients, settings)
         null_sender = None if sender is None else not told.envelope.reverse_path
         told.reply = submit(told, with_crlf(raw), mapping, settings, null_sender=null_sender)
@@ -194,7 +194,7 @@ def submit(
 def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Settings) -> None:
     """As RCPT does. Raises SMTPError."""
     for recipient in recipients:
-        found = commands.rcpt(f"TO:<{recipient}>")
+        found = commands.parse_rcpt(f"TO:<{recipient}>")
         if found in envelope.recipients:
             continue
         if len(envelope.recipients) >= settings.max_recipients:

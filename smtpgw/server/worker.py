@@ -47,8 +47,8 @@ class GatewayWorker(GeventWorker):
     settings: Settings
     gateway: "Gateway"
     certificate: "Certificate"
-    doorkeeper: "SessionLimiter"
-    room: "ByteBudget"
+    limiter: "SessionLimiter"
+    budget: "ByteBudget"
     share: ConnectionShare  # of the connections; given by the master
     early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
 
@@ -75,9 +75,9 @@ class GatewayWorker(GeventWorker):
         self.gateway = Gateway(settings, mappings)
         self.certificate = Certificate(settings.tls_cert, settings.tls_key)
         sessions = descriptors.max_sessions(settings)
-        self.doorkeeper = SessionLimiter(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
-        metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.doorkeeper.open
-        self.room = ByteBudget(settings.max_bytes_in_flight, settings.trusted_cidrs)
+        self.limiter = SessionLimiter(sessions, settings.max_sessions_per_address, settings.trusted_cidrs)
+        metrics.SAMPLED[metrics.SESSIONS_ACTIVE] = lambda: self.limiter.open
+        self.budget = ByteBudget(settings.max_bytes_in_flight, settings.trusted_cidrs)
         self.wsgi = cast(Any, health.create_app(self.why_not_ready, several_workers=settings.workers > 1))
         metrics.BUILD.labels(__version__).set(1)
         metrics.WORKERS.set(1)
@@ -134,7 +134,7 @@ class GatewayWorker(GeventWorker):
         if name == "http":
             pool = Pool(descriptors.HTTP_CONNECTIONS)
             return GuardedServer(listener, partial(self.handle, listener), spawn=pool, refused=refused)
-        pool = Pool(self.doorkeeper.limit + descriptors.SPARE_CONNECTIONS)
+        pool = Pool(self.limiter.limit + descriptors.SPARE_CONNECTIONS)
         handle = partial(self.serve_smtp, name)
         reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
         told = b"" if name == "smtps" else reply.encode()
@@ -162,12 +162,12 @@ class GatewayWorker(GeventWorker):
         for server in servers:
             server.close()
         metrics.DRAINING.set(1)
-        open_at_first = self.doorkeeper.open
-        while self.doorkeeper.open and (passed := time.monotonic() - began) < self.settings.drain_timeout_seconds:
+        open_at_first = self.limiter.open
+        while self.limiter.open and (passed := time.monotonic() - began) < self.settings.drain_timeout_seconds:
             left = self.settings.drain_timeout_seconds - passed
             self.gateway.is_closing = left < self.settings.submit_timeout_seconds + 2 * TICK_SECONDS
             self.tick()
-        cut = self.doorkeeper.open
+        cut = self.limiter.open
         for server in servers:
             server.stop(timeout=TICK_SECONDS)
         deferred.flush()
@@ -191,30 +191,28 @@ class GatewayWorker(GeventWorker):
         from smtpgw.smtp import session_log
         from smtpgw.smtp.connection import Connection, ConnectionLost
         from smtpgw.smtp.session import Session
-        from smtpgw.submission.gateway import Doorway
         from smtpgw.telemetry import logs, metrics
 
         peer = Peer.of(*addr[:2])
-        wire = Connection(Stream(client), self.settings, self.stopping)
+        connection = Connection(Stream(client), self.settings, self.stopping)
         tls_first = listener == "smtps"
         try:
             if self.settings.proxy_protocol and listener != "internal":
-                peer = self.peer_behind(peer, wire)
-            with self.doorkeeper.admit(peer.address):
+                peer = self.peer_behind(peer, connection)
+            with self.limiter.admit(peer.address):
                 metrics.SESSIONS_OPENED.count(listener)
                 metrics.SESSIONS_BY_CLIENT.count(client_key(peer.address))
-                gateway = Doorway(self.gateway, peer.address)
-                session = Session(wire, peer, gateway, self.settings, self.certificate, self.room)
+                session = Session(connection, peer, self.gateway, self.settings, self.certificate, self.budget)
                 session.run(tls_first=tls_first)
         except replies.SMTPError as refusal:  # not let in
             reply = refusal.reply.filled(hostname=self.settings.hostname)
-            session_log.refused(peer, reply, reason=str(refusal.__cause__ or ""))
+            session_log.record_rejection(peer, reply, reason=str(refusal.__cause__ or ""))
             if not tls_first:
-                wire.write(reply.encode())
-            wire.close()
+                connection.write(reply.encode())
+            connection.close()
         except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
             logs.debug("session", client=peer.address, reason="check", detail=str(lost))
-            wire.close()
+            connection.close()
 
     def no_descriptor(self, listener: str, addr: Any) -> None:
         """A connection was refused since this process has no descriptor left."""
@@ -225,9 +223,11 @@ class GatewayWorker(GeventWorker):
 
         metrics.LIMITS.labels("descriptors").inc()
         reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
-        session_log.refused(Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}")
+        session_log.record_rejection(
+            Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}"
+        )
 
-    def peer_behind(self, balancer: "Peer", wire: "Connection") -> "Peer":
+    def peer_behind(self, balancer: "Peer", connection: "Connection") -> "Peer":
         """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
 
         Raises:
@@ -243,7 +243,7 @@ class GatewayWorker(GeventWorker):
             metrics.LIMITS.labels("proxy_only").inc()
             raise replies.SMTPError(replies.PROXY_ONLY)
         try:
-            head = wire.read_head(proxy_protocol.wanted, self.settings.handshake_timeout_seconds)
+            head = connection.read_head(proxy_protocol.wanted, self.settings.handshake_timeout_seconds)
             named = proxy_protocol.client(head)
         except proxy_protocol.ProxyError as problem:
             metrics.LIMITS.labels("proxy_header").inc()

@@ -1,7 +1,7 @@
-"""The command lines of RFC 5321 and their arguments, as pure functions: text in, values or a refusal out.
+"""Parsers for the command lines of RFC 5321 and their arguments. Pure functions that return values or raise SMTPError.
 
-Clients are read as loosely as the relays do that they come from: address without brackets, spaces after the colon,
-lower case. What a mailbox is, is strict: Cakemail gets it as one recipient.
+The syntax is as tolerant as that of other relays: addresses without brackets, spaces after the colon, lower case. The
+syntax of a mailbox is strict, because it is sent to Cakemail as one recipient.
 """
 
 import re
@@ -14,21 +14,22 @@ from smtpgw.core.replies import SMTPError
 HTTP_METHODS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH"})
 NOT_OFFERED = frozenset({"EXPN", "TURN", "ETRN", "BDAT", "SEND", "SOML", "SAML", "ATRN", "BURL"})
 
-
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 PATH = re.compile(rf'<(?P<path>(?:[^<>"]|{QUOTED})*)>|(?P<bare>(?:[^\s<>"]|{QUOTED})+)')
-SOURCE_ROUTE = re.compile(r"(?:@[^@,:]+,)*@[^@,:]+:")  # RFC 5321 §4.1.2: must be accepted, should be ignored
+# RFC 5321 §4.1.2: source routes must be accepted and should be ignored.
+SOURCE_ROUTE = re.compile(r"(?:@[^@,:]+,)*@[^@,:]+:")
 PARAMETER = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[^\s=][^\s]*))?")
 
-
-# Accepted and, but for SIZE, without effect: trap "ESMTP parameters". DSN's are sent although we do not offer DSN.
+# Parameters that are accepted. Only SIZE has an effect. Clients send those of DSN (RFC 3461) although it is not
+# offered.
 MAIL_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
-BODY_VALUES = frozenset({"7BIT", "8BITMIME"})  # RFC 6152 §2; BINARYMIME takes BDAT, which is not offered
+# RFC 6152 §2. BINARYMIME needs BDAT, which is not offered.
+BODY_VALUES = frozenset({"7BIT", "8BITMIME"})
 RCPT_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
 
 
-def command(line: bytes) -> tuple[str, str]:
-    """Split a command line into its word, in upper case, and its argument.
+def split_line(line: bytes) -> tuple[str, str]:
+    """Split a command line into its verb, in upper case, and its argument.
 
     Raises:
         SMTPError: 501 for control characters or bytes that are not UTF-8.
@@ -43,36 +44,40 @@ def command(line: bytes) -> tuple[str, str]:
     return word.upper(), argument.strip()
 
 
-def mail(argument: str) -> tuple[str, Mapping[str, str]]:
-    """Read the argument of MAIL: the reverse-path, "" when null, and the parameters.
+def parse_mail(argument: str) -> tuple[str, Mapping[str, str]]:
+    """Parse the argument of MAIL. Return the reverse-path, "" when it is null, and the parameters.
 
-    Any reverse-path is taken (`root@host`, VERP, `<>`): it is the message's sender that Cakemail checks.
+    Any reverse-path is accepted (`root@host`, VERP, `<>`), because Cakemail checks the sender of the message instead.
 
     Raises:
         SMTPError: 501, 553 or 555.
     """
-    address, rest = path(argument, "FROM", "MAIL FROM:<address>")
+    address, rest = parse_path(argument, "FROM", "MAIL FROM:<address>")
     if re.search(r"\s", re.sub(QUOTED, "", address)) or len(address.encode()) > PATH_BYTES:
         raise SMTPError(replies.BAD_SENDER.filled(address=address))
-    found = parameters(rest, MAIL_KEYWORDS)
+    found = parse_parameters(rest, MAIL_KEYWORDS)
     if "BODY" in found and found["BODY"].upper() not in BODY_VALUES:
         raise SMTPError(replies.SYNTAX_ERROR.filled(usage="BODY=7BIT or BODY=8BITMIME"))
     return address, found
 
 
-def rcpt(argument: str) -> str:
-    """Read the argument of RCPT: the recipient's mailbox.
+def parse_rcpt(argument: str) -> str:
+    """Parse the argument of RCPT. Return the recipient's mailbox.
 
     Raises:
         SMTPError: 501, 553 or 555.
     """
-    address, rest = path(argument, "TO", "RCPT TO:<address>")
-    parameters(rest, RCPT_KEYWORDS)
+    address, rest = parse_path(argument, "TO", "RCPT TO:<address>")
+    parse_parameters(rest, RCPT_KEYWORDS)
     return mailbox(address)
 
 
-def path(argument: str, keyword: str, usage: str) -> tuple[str, str]:
-    """Read `FROM:<path> …` or `TO:<path> …`: the path without brackets and source route, and what follows it."""
+def parse_path(argument: str, keyword: str, usage: str) -> tuple[str, str]:
+    """Parse `FROM:<path> …` or `TO:<path> …`. Return the path without brackets and source route, and the rest.
+
+    Raises:
+        SMTPError: 501 with the usage.
+    """
     before, colon, after = argument.partition(":")
     found = PATH.match(after.lstrip())
     if before.strip().upper() != keyword or not colon or not found:
@@ -85,8 +90,12 @@ def path(argument: str, keyword: str, usage: str) -> tuple[str, str]:
     return address[route.end() if route else 0 :], rest
 
 
-def parameters(text: str, known: frozenset[str]) -> Mapping[str, str]:
-    """Read `KEYWORD=value KEYWORD …` (RFC 5321 §4.1.2), the keywords in upper case."""
+def parse_parameters(text: str, known: frozenset[str]) -> Mapping[str, str]:
+    """Parse `KEYWORD=value KEYWORD …` (RFC 5321 §4.1.2). Return the values by keyword in upper case.
+
+    Raises:
+        SMTPError: 555 for a parameter that is malformed or not known.
+    """
     found = {}
     for word in text.split():
         parameter = PARAMETER.fullmatch(word)
@@ -97,10 +106,10 @@ def parameters(text: str, known: frozenset[str]) -> Mapping[str, str]:
 
 
 def declared_size(given: Mapping[str, str], limit_bytes: int) -> int:
-    """The message size a MAIL command declares (RFC 1870 §5), 0 where it does not, or says so.
+    """Return the message size that the parameters of MAIL declare (RFC 1870 §5), 0 when they declare none.
 
     Raises:
-        SMTPError: 501 where it is no number, 552 where it is over the limit.
+        SMTPError: 501 when the value is not a number, 552 when it is over the limit.
     """
     size = given.get("SIZE") or "0"
     if not re.fullmatch(r"[0-9]{1,20}", size):

@@ -1,4 +1,4 @@
-"""What is told of one session: its lines in the log, and the metrics. `story.py` tells of its messages."""
+"""The log lines and metrics of one session. Those of its messages are in `submission/message_log.py`."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from smtpgw.core.networks import client_key
 from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.telemetry import deferred, logs, metrics
 
-# Replies that say that the client ran into a limit; those told in a line of `limit`, and those told elsewhere.
+# Replies to a client that exceeds a limit and that are logged in a `limit` line here.
 LIMITS = frozenset(
     {
         "data_timeout", "line_too_long", "message_too_big", "no_room_now", "proxy_header_missing", "proxy_only",
@@ -20,21 +20,24 @@ LIMITS = frozenset(
         "too_many_sessions_from_address",
     }
 )  # fmt: skip
-# Replies that are our fault, or Cakemail's: what the objective calls a failure. What a client does wrong is none, nor
-# what is refused for good reason, such as Cakemail's wish that one customer sends less at a time.
+# Replies to failures of the gateway or of Cakemail. They count against the service-level objective. A client's mistake
+# does not, nor does a justified rejection, such as Cakemail's rate limit for one customer.
 FAILURES = frozenset(
     {
         "api_busy", "api_failed", "api_unavailable", "internal_error", "login_unavailable", "no_room_now",
         "outcome_unknown", "still_unknown", "too_many_large_messages", "too_many_sessions",
     }
 )  # fmt: skip
-TOLD_ELSEWHERE = frozenset({"login_throttled"})
-LIMIT_LINE_SECONDS = 10.0  # a client that runs into a limit again and again has a line this often
-told_lately: TTLCache[tuple[str, str], bool] = TTLCache(10_000, LIMIT_LINE_SECONDS)
+# Replies to a client that exceeds a limit and that another module logs.
+LOGGED_ELSEWHERE = frozenset({"login_throttled"})
+# A client that exceeds the same limit repeatedly is logged at this interval.
+LIMIT_LINE_INTERVAL_SECONDS = 10.0
+MAX_LIMIT_LINES = 10_000
+recently_logged: TTLCache[tuple[str, str], bool] = TTLCache(MAX_LIMIT_LINES, LIMIT_LINE_INTERVAL_SECONDS)
 
 
 class SessionLog:
-    """Of one session with a client."""
+    """The log of one session with a client."""
 
     __slots__ = ("account_id", "peer", "session_id")
 
@@ -44,15 +47,15 @@ class SessionLog:
         self.account_id: int | None = None
 
     def reply(self, verb: str, reply: Reply) -> None:
-        """A reply was given to a command."""
+        """Record the reply to a command."""
         metrics.COMMANDS.count(verb, reply.code)
         if verb == "data" and reply.code == 250:
             metrics.OBJECTIVE.count("met")
         elif reply.is_error:
-            refused(self.peer, reply, session=self.session_id, account=self.account_id)
+            record_rejection(self.peer, reply, session=self.session_id, account=self.account_id)
 
     def login(self, mechanism: str, username: str, reply: Reply, account: Account | None) -> None:
-        """AUTH was answered."""
+        """Record the result of an AUTH command."""
         result = "done" if account else LOGIN_RESULTS.get(reply.name, "malformed")
         metrics.AUTH.count(result)
         self.account_id = account.id if account else None
@@ -70,19 +73,20 @@ class SessionLog:
         )
 
     def end(
-        self, *, tls: str, messages: int, seconds: float, reason: str, verb: str, detail: str, said_something: bool
+        self, *, tls: str, messages: int, seconds: float, reason: str, verb: str, detail: str, is_active: bool
     ) -> None:
-        """The session is over. One who said nothing is a health check, and of no interest."""
+        """Record the end of the session. A client that sent nothing is a health check and is logged at debug level."""
         is_check = self.peer.is_check and not self.account_id
         metrics.SESSIONS_CLOSED.count("check" if is_check else reason)
         metrics.SESSION_SECONDS.add(seconds)
         if reason == "lost":
             metrics.CONNECTIONS_LOST.count(verb)
         now = datetime.now(UTC)
-        deferred.submit(  # after the lines of its messages
+        # Deferred like the lines of the session's messages, so that it follows them.
+        deferred.submit(
             lambda: logs.session(
                 time=now,
-                quiet=is_check or not said_something,
+                quiet=is_check or not is_active,
                 session=self.session_id,
                 client=self.peer.address,
                 account=self.account_id,
@@ -96,7 +100,7 @@ class SessionLog:
 
 
 def username_in_log(username: str) -> str:
-    """A username as the log has it; "" where it is no mail address and so may be a password, sent in its place."""
+    """Return a user name for the log, "" when it is not a mail address, because it may then be a password."""
     try:
         mailbox(username)
     except SMTPError:
@@ -113,23 +117,25 @@ LOGIN_RESULTS = {
 }
 
 
-def refused(peer: Peer, reply: Reply, **fields: object) -> None:
-    """A client was told no, in a session or before there was one."""
+def record_rejection(peer: Peer, reply: Reply, **fields: object) -> None:
+    """Record an error reply to a client, within a session or before it begins."""
     metrics.REFUSALS.count(reply.name)
     if reply.name in FAILURES:
         metrics.OBJECTIVE.count("failed")
     if reply.name not in LIMITS:
-        if reply.name in TOLD_ELSEWHERE:
+        if reply.name in LOGGED_ELSEWHERE:
             metrics.LIMITS_BY_CLIENT.count(client_key(peer.address))
         return
     metrics.LIMITS_BY_CLIENT.count(client_key(peer.address))
     key = (peer.address, reply.name)
-    if key not in told_lately:
-        told_lately[key] = True
+    if key not in recently_logged:
+        recently_logged[key] = True
         logs.limit(client=peer.address, limit=reply.name, reply=f"{reply.code} {reply.status} {reply.text}", **fields)
 
 
-REASONS = {
+# The reason that the metrics and the log give for the end of a session, by the reply that ends it. The reason is "lost"
+# when the client closed the connection without QUIT.
+CLOSE_REASONS = {
     replies.GOODBYE: "quit",
     replies.SHUTTING_DOWN: "drain",
     replies.IDLE_TIMEOUT: "idle",
@@ -140,4 +146,4 @@ REASONS = {
     replies.TOO_MANY_ERRORS: "errors",
     replies.TOO_MANY_AUTH_FAILURES: "auth_failures",
     replies.NOT_SMTP: "not_smtp",
-}  # and "lost", when the client went without a word
+}

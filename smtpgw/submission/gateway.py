@@ -50,9 +50,14 @@ class Gateway:
         """Close the connections to Cakemail."""
         self.delivery.api.close()
 
-    def login(self, credentials: Credentials) -> Account:
-        """Who these credentials are. Raises SMTPError: 535, or 454 where that cannot be known now."""
-        return self.logins.login(credentials)
+    def login(self, credentials: Credentials, client: str) -> Account:
+        """Log a client in from its address, against which failed logins count.
+
+        Raises:
+            SMTPError: 535 when the credentials are wrong, 454 when Cakemail cannot check them now, or after too many
+                failed logins.
+        """
+        return self.throttle.login(client, credentials, self.logins.login)
 
     def submit(self, submission: Submission) -> Receipt:
         """Take a message to Cakemail, for all its recipients.
@@ -67,8 +72,8 @@ class Gateway:
             story.reply = receipt.reply
         return receipt
 
-    def ready(self) -> None:
-        """Let a message begin. Raises SMTPError: 451 while Cakemail's API has failed for a while."""
+    def check_available(self) -> None:
+        """Check that a message can be submitted now. Raises SMTPError: 451 while the API keeps failing."""
         self.breaker.check()
 
     def _forget(self, identity: MessageKey, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
@@ -134,28 +139,6 @@ class Gateway:
             self.breaker.record(problem)
             raise SMTPError(reply_to(problem)) from problem
         return sender.id, list_id
-
-
-class Doorway:
-    """The gateway, as a client at one address meets it: its failed logins count against this address."""
-
-    __slots__ = ("address", "gateway")
-
-    def __init__(self, gateway: Gateway, address: str) -> None:
-        self.gateway = gateway
-        self.address = address
-
-    def ready(self) -> None:
-        """As `Gateway.ready`."""
-        self.gateway.ready()
-
-    def submit(self, submission: Submission) -> Receipt:
-        """As `Gateway.submit`."""
-        return self.gateway.submit(submission)
-
-    def login(self, credentials: Credentials) -> Account:
-        """As `Gateway.login`. Raises SMTPError: 454, too, after too many guesses from this address."""
-        return self.gateway.throttle.login(self.address, credentials, self.gateway.login)
 
 
 def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:

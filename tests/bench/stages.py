@@ -50,7 +50,7 @@ class Stages:
 
     def __init__(self, url: str) -> None:
         self.gateway = Submitting(url).gateway
-        self.account = self.gateway.login(GOOD)
+        self.account = self.gateway.logins.login(GOOD)
         deadline = time.monotonic() + DEADLINE_SECONDS
         directories = self.gateway.directories
         self.mapping = self.gateway.mappings.account(self.account.id)

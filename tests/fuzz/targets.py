@@ -29,11 +29,11 @@ NAMES = [
 def command_line(octets: bytes) -> None:
     """A command, and its argument as each command would read it."""
     try:
-        _, argument = commands.command(octets)
+        _, argument = commands.split_line(octets)
     except SMTPError as refusal:
         check(refusal)
         return
-    for read in (commands.mail, commands.rcpt, mailbox):
+    for read in (commands.parse_mail, commands.parse_rcpt, mailbox):
         try:
             read(argument)  # type: ignore[operator]
         except SMTPError as refusal:

@@ -21,7 +21,7 @@ def test_a_message_that_is_too_big_does_not_go_on_for_ever(why: str) -> None:
     client = InProcess("recipient given", using)
     client.sock.sendall(b"DATA\r\n" + 2000 * b"x")
     if why == "drain":
-        client.session.wire._limits._stopping = lambda: True
+        client.session.connection._limits._stopping = lambda: True
     end = time.monotonic() + TIMEOUT_SECONDS
     while not client.running.ready() and time.monotonic() < end:
         with contextlib.suppress(OSError):  # it may hang up meanwhile
@@ -31,4 +31,4 @@ def test_a_message_that_is_too_big_does_not_go_on_for_ever(why: str) -> None:
     assert b"\r\n421 " in heard
     client.sock.close()
     client.running.get(timeout=TIMEOUT_SECONDS)
-    assert client.room.held == 0
+    assert client.budget.held == 0

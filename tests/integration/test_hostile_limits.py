@@ -66,15 +66,15 @@ def test_the_size_that_a_client_declares_is_checked_before_the_message_is_sent()
 
 def test_the_octets_in_flight_have_a_limit():
     before = hits("bytes_in_flight")
-    room = ByteBudget(1000)
-    with room.hold(0) as hold:
-        assert hold.grow(600)
-        with room.hold(400):
-            assert hold.grow(400), "a declaration alone takes nothing"
-        with pytest.raises(SMTPError, match=r"452 4\.3\.1"), room.hold(1):
+    budget = ByteBudget(1000)
+    with budget.reserve(0) as reservation:
+        assert reservation.grow(600)
+        with budget.reserve(400):
+            assert reservation.grow(400), "a declaration alone takes nothing"
+        with pytest.raises(SMTPError, match=r"452 4\.3\.1"), budget.reserve(1):
             pass
-        assert not hold.grow(1)
-    assert room.held == 0
+        assert not reservation.grow(1)
+    assert budget.held == 0
     assert hits("bytes_in_flight") == before + 1
 
 
@@ -84,19 +84,19 @@ def test_the_octets_in_flight_have_a_limit():
 )
 def test_sessions_have_a_limit(limit: str, of_worker: int, of_address: int, reply: str):
     before = hits(limit)
-    door = SessionLimiter(of_worker, of_address, ())
-    inside = [door.admit("192.0.2.1") for _ in range(3)]
+    limiter = SessionLimiter(of_worker, of_address, ())
+    inside = [limiter.admit("192.0.2.1") for _ in range(3)]
     for session in inside:
         session.__enter__()
-    with pytest.raises(SMTPError, match=reply), door.admit("192.0.2.1"):
+    with pytest.raises(SMTPError, match=reply), limiter.admit("192.0.2.1"):
         pass
     assert hits(limit) == before + 1
     inside.pop().__exit__(None, None, None)
-    with door.admit("192.0.2.1"):
-        assert door.open == 3
+    with limiter.admit("192.0.2.1"):
+        assert limiter.open == 3
     for session in inside:
         session.__exit__(None, None, None)
-    assert (door.open, dict(door.by_place)) == (0, {})
+    assert (limiter.open, dict(limiter.by_client)) == (0, {})
 
 
 def test_what_a_session_held_is_gone_when_it_ends():

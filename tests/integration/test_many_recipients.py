@@ -108,7 +108,7 @@ def test_a_campaign_to_thousands_keeps_nobody_from_the_api(api: Api) -> None:
     api.seconds = 0.02
     with Submitting(api.url, SMTPGW_API_CONNECTIONS="8", SMTPGW_API_WAIT_SECONDS="20") as made:
         campaign, other = (
-            made.gateway.login(Credentials(name, "x")) for name in ("campaign@cakemail.example", USERNAME)
+            made.gateway.logins.login(Credentials(name, "x")) for name in ("campaign@cakemail.example", USERNAME)
         )
         for account in (campaign, other):
             assert (

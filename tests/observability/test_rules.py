@@ -88,7 +88,7 @@ def test_failures_are_replies_that_are_no_clients_fault():
     every = {reply.name: reply for reply in metrics.ALL_REPLIES}
     assert (
         every.keys()
-        >= session_log.FAILURES | session_log.LIMITS | session_log.TOLD_ELSEWHERE | session_log.LOGIN_RESULTS.keys()
+        >= session_log.FAILURES | session_log.LIMITS | session_log.LOGGED_ELSEWHERE | session_log.LOGIN_RESULTS.keys()
     )
     assert all(every[name].is_temporary for name in session_log.FAILURES)  # our own bugs, too, are never 5xx
     ours = {name for name, reply in every.items() if reply.is_temporary and name not in session_log.FAILURES}

@@ -35,13 +35,13 @@ class Recorder:
         self.submissions: list[Submission] = []
         self.confirmed: list[str] = []  # ids of submissions
 
-    def login(self, credentials: Credentials) -> Account:
+    def login(self, credentials: Credentials, client: str) -> Account:
         self.logins.append(credentials)
         if credentials != GOOD:
             raise SMTPError(replies.BAD_CREDENTIALS)
         return Account(1, credentials)
 
-    def ready(self) -> None:
+    def check_available(self) -> None:
         return
 
     def submit(self, submission: Submission) -> Receipt:
@@ -83,10 +83,10 @@ class InProcess:
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(TIMEOUT_SECONDS)
         self.settings = using or settings()
-        wire = Connection(Stream(theirs), self.settings, lambda: False)
-        room = ByteBudget(self.settings.max_bytes_in_flight)
-        self.session = Session(wire, Peer("192.0.2.1", 1), self.gateway, self.settings, certificate(), room)
-        self.room = room
+        connection = Connection(Stream(theirs), self.settings, lambda: False)
+        budget = ByteBudget(self.settings.max_bytes_in_flight)
+        self.session = Session(connection, Peer("192.0.2.1", 1), self.gateway, self.settings, certificate(), budget)
+        self.budget = budget
         level = STATES.index(state)
         self.session.tls = "TLSv1.3" if level >= 1 else ""
         self.session.greeted = level >= 2
@@ -106,7 +106,7 @@ class InProcess:
         heard = b"".join(self._received())
         self.running.get(timeout=TIMEOUT_SECONDS)  # raises what the session raised: nothing dies unseen
         assert self.may_fail or replies.INTERNAL_ERROR.encode()[:20] not in heard, "the session has a bug"
-        assert self.room.held == 0
+        assert self.budget.held == 0
         self.sock.close()
         return heard
 

@@ -40,7 +40,7 @@ class Submitting:
     ) -> Reply:
         """Submit a message, log in before if there is no account; the reply. `heard`: the client does hear it."""
         try:
-            account = account or self.gateway.login(GOOD)
+            account = account or self.gateway.logins.login(GOOD)
             envelope = Envelope(reverse_path, list(recipients))
             submission = Submission(f"test.{next(self.numbers)}", "test", account, envelope, raw)
             receipt = self.gateway.submit(submission)

@@ -82,9 +82,9 @@ def test_two_floods_do_not_multiply(pair: str) -> None:
 
 def command(text: str) -> None:
     """A command line, its argument as each command would read it."""
-    for read in (commands.command, commands.mail, commands.rcpt, mailbox, client_key):
+    for read in (commands.split_line, commands.parse_mail, commands.parse_rcpt, mailbox, client_key):
         try:
-            read(text.encode() if read is commands.command else text)  # type: ignore[operator]
+            read(text.encode() if read is commands.split_line else text)  # type: ignore[operator]
         except (SMTPError, ValueError):
             continue
 

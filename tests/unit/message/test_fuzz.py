@@ -138,6 +138,6 @@ def test_a_client_that_leaves_at_any_octet_leaves_nothing_behind():
         dialogue.sock.sendall(whole[:length])
         dialogue.sock.shutdown(socket.SHUT_RDWR)
         dialogue.running.get(timeout=TIMEOUT_SECONDS)
-        assert dialogue.room.held == 0
+        assert dialogue.budget.held == 0
         assert dialogue.gateway.submissions == []
         dialogue.sock.close()

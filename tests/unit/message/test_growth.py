@@ -113,17 +113,17 @@ def test_the_memory_of_a_text_is_that_of_its_largest_character_times_its_length(
 
 
 def test_a_hold_becomes_what_the_message_becomes():
-    room = ByteBudget(100_000)
-    with room.hold(0, "192.0.2.1", 1) as hold:
-        hold.resize(1000)
-        assert (room.held, hold.octets, dict(room.by_owner)) == (1000, 1000, {"192.0.2.1": 1000, 1: 1000})
-        hold.resize(300)
-        assert (room.held, hold.octets) == (300, 300)
-        with room.hold(0, "192.0.2.2", 2) as other:
+    budget = ByteBudget(100_000)
+    with budget.reserve(0, "192.0.2.1", 1) as reservation:
+        reservation.resize(1000)
+        assert (budget.held, reservation.octets, dict(budget.by_owner)) == (1000, 1000, {"192.0.2.1": 1000, 1: 1000})
+        reservation.resize(300)
+        assert (budget.held, reservation.octets) == (300, 300)
+        with budget.reserve(0, "192.0.2.2", 2) as other:
             assert other.grow(50_000)
-            assert refusal(lambda: hold.resize(90_000)).code == 452
-            assert hold.octets == 300
-    assert (room.held, dict(room.by_owner)) == (0, {})
+            assert refusal(lambda: reservation.resize(90_000)).code == 452
+            assert reservation.octets == 300
+    assert (budget.held, dict(budget.by_owner)) == (0, {})
 
 
 def test_no_more_requests_at_a_time_than_their_memory_allows(monkeypatch):

@@ -1,4 +1,4 @@
-"""What a worker holds at a time: sessions and octets come back however they end, and no limit is ever passed."""
+"""What a worker reservations at a time: sessions and octets come back however they end, and no limit is ever passed."""
 
 from contextlib import ExitStack
 
@@ -24,36 +24,36 @@ def refusal(held) -> replies.Reply:
 
 
 def test_each_address_has_its_own_count():
-    door = SessionLimiter(100, 1, ())
-    with door.admit("192.0.2.1"), door.admit("192.0.2.2"), door.admit("2001:db8::1"):
+    limiter = SessionLimiter(100, 1, ())
+    with limiter.admit("192.0.2.1"), limiter.admit("192.0.2.2"), limiter.admit("2001:db8::1"):
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
-            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
-        assert door.open == 3
-    assert door.open == 0
+            assert refusal(limiter.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+        assert limiter.open == 3
+    assert limiter.open == 0
 
 
 def test_of_ipv6_a_whole_64_has_one_count():
-    door = SessionLimiter(100, 2, ())
-    with door.admit("2001:db8:0:1::1"), door.admit("2001:db8:0:1:ffff:ffff:ffff:ffff"):
-        assert refusal(door.admit("2001:db8:0:1::2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
-        with door.admit("2001:db8:0:2::1"), door.admit("2001:db8:0:0:ffff:ffff:ffff:ffff"):
-            assert door.open == 4
-    with door.admit("2001:db8:0:1::2"), door.admit("2001:db8:0:1::2"):
-        assert door.open == 2
-    assert (door.open, dict(door.by_place)) == (0, {})
+    limiter = SessionLimiter(100, 2, ())
+    with limiter.admit("2001:db8:0:1::1"), limiter.admit("2001:db8:0:1:ffff:ffff:ffff:ffff"):
+        assert refusal(limiter.admit("2001:db8:0:1::2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+        with limiter.admit("2001:db8:0:2::1"), limiter.admit("2001:db8:0:0:ffff:ffff:ffff:ffff"):
+            assert limiter.open == 4
+    with limiter.admit("2001:db8:0:1::2"), limiter.admit("2001:db8:0:1::2"):
+        assert limiter.open == 2
+    assert (limiter.open, dict(limiter.by_client)) == (0, {})
 
 
 def test_ipv4_addresses_that_a_listener_for_both_gives_as_ipv6_are_not_one():
-    door = SessionLimiter(100, 1, ())
-    with door.admit(Peer.of("::ffff:192.0.2.1", 1).address), door.admit(Peer.of("::ffff:192.0.2.2", 1).address):
-        assert refusal(door.admit("192.0.2.2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+    limiter = SessionLimiter(100, 1, ())
+    with limiter.admit(Peer.of("::ffff:192.0.2.1", 1).address), limiter.admit(Peer.of("::ffff:192.0.2.2", 1).address):
+        assert refusal(limiter.admit("192.0.2.2")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
 
 
 def test_who_is_trusted_takes_nothing_from_the_others_of_its_64():
-    door = SessionLimiter(100, 1, networks("2001:db8::1"))
-    with door.admit("2001:db8::1"), door.admit("2001:db8::1"), door.admit("2001:db8::2"):
-        assert refusal(door.admit("2001:db8::3")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
-    assert (door.open, dict(door.by_place)) == (0, {})
+    limiter = SessionLimiter(100, 1, networks("2001:db8::1"))
+    with limiter.admit("2001:db8::1"), limiter.admit("2001:db8::1"), limiter.admit("2001:db8::2"):
+        assert refusal(limiter.admit("2001:db8::3")) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+    assert (limiter.open, dict(limiter.by_client)) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -69,37 +69,37 @@ def test_who_is_trusted_takes_nothing_from_the_others_of_its_64():
     ],
 )
 def test_the_limit_of_an_address_is_not_for_those_who_are_trusted(trusted, address, may_have_more):
-    door = SessionLimiter(5, 2, networks(trusted))
+    limiter = SessionLimiter(5, 2, networks(trusted))
     with ExitStack() as inside:
         for _ in range(2):
-            inside.enter_context(door.admit(address))
+            inside.enter_context(limiter.admit(address))
         if may_have_more:
             for _ in range(3):
-                inside.enter_context(door.admit(address))
+                inside.enter_context(limiter.admit(address))
             # The limit of the worker is for everybody.
-            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS
+            assert refusal(limiter.admit(address)) is replies.TOO_MANY_SESSIONS
         else:
-            assert refusal(door.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
-    assert (door.open, dict(door.by_place)) == (0, {})
+            assert refusal(limiter.admit(address)) is replies.TOO_MANY_SESSIONS_FROM_ADDRESS
+    assert (limiter.open, dict(limiter.by_client)) == (0, {})
 
 
 def test_a_session_that_ends_badly_is_counted_out():
-    door = SessionLimiter(1, 1, ())
+    limiter = SessionLimiter(1, 1, ())
     for kind in (KeyError, SystemExit, GeneratorExit):
-        with pytest.raises(kind), door.admit("192.0.2.1"):
+        with pytest.raises(kind), limiter.admit("192.0.2.1"):
             raise kind
-    with door.admit("192.0.2.1"):
-        assert door.open == 1
-    assert (door.open, dict(door.by_place)) == (0, {})
+    with limiter.admit("192.0.2.1"):
+        assert limiter.open == 1
+    assert (limiter.open, dict(limiter.by_client)) == (0, {})
 
 
 def test_who_is_refused_is_not_counted():
-    door = SessionLimiter(1, 1, ())
-    with door.admit("192.0.2.1"):
+    limiter = SessionLimiter(1, 1, ())
+    with limiter.admit("192.0.2.1"):
         for n in range(10):
-            assert refusal(door.admit(f"198.51.100.{n}")) is replies.TOO_MANY_SESSIONS
-        assert door.open == 1
-        assert dict(door.by_place) == {"192.0.2.1": 1}
+            assert refusal(limiter.admit(f"198.51.100.{n}")) is replies.TOO_MANY_SESSIONS
+        assert limiter.open == 1
+        assert dict(limiter.by_client) == {"192.0.2.1": 1}
 
 
 # --- Octets
@@ -109,40 +109,40 @@ def test_who_is_refused_is_not_counted():
     ("held", "expected", "has_room"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)]
 )
 def test_a_declared_size_is_looked_at_before_the_data(held, expected, has_room):
-    room = ByteBudget(1000)
-    with room.hold(0) as other:
+    budget = ByteBudget(1000)
+    with budget.reserve(0) as other:
         assert other.grow(held)
         if has_room:
-            with room.hold(expected) as hold:
-                assert hold.grow(expected)
-                assert room.held == held + expected
+            with budget.reserve(expected) as reservation:
+                assert reservation.grow(expected)
+                assert budget.held == held + expected
         else:
-            assert refusal(room.hold(expected)) is replies.NO_ROOM_NOW
-        assert room.held == held
+            assert refusal(budget.reserve(expected)) is replies.NO_ROOM_NOW
+        assert budget.held == held
 
 
 def test_a_message_that_ends_badly_gives_its_octets_back():
-    room = ByteBudget(1000)
+    budget = ByteBudget(1000)
 
     def fail() -> None:
-        with room.hold(0) as hold:
-            assert hold.grow(700)
+        with budget.reserve(0) as reservation:
+            assert reservation.grow(700)
             raise SystemExit
 
     with pytest.raises(SystemExit):
         fail()
-    assert room.held == 0
+    assert budget.held == 0
 
 
 def test_octets_released_early_are_not_given_back_twice():
-    room = ByteBudget(1000)
-    with room.hold(0) as other, room.hold(0) as hold:
+    budget = ByteBudget(1000)
+    with budget.reserve(0) as other, budget.reserve(0) as reservation:
         assert other.grow(100)
-        assert hold.grow(900)
-        hold.release()
-        assert room.held == 100
-        assert hold.grow(50)
-    assert room.held == 0
+        assert reservation.grow(900)
+        reservation.release()
+        assert budget.held == 100
+        assert reservation.grow(50)
+    assert budget.held == 0
 
 
 MESSAGE_BYTES = 25 * 1024 * 1024
@@ -150,60 +150,60 @@ ROOM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 16 * 1024
 
 
-def fill(hold, octets: int) -> int:
+def fill(reservation, octets: int) -> int:
     """Take up to so much, piece by piece as a message comes; what was got."""
-    while hold.octets + PIECE_BYTES <= octets and hold.grow(PIECE_BYTES):
+    while reservation.octets + PIECE_BYTES <= octets and reservation.grow(PIECE_BYTES):
         pass
-    return hold.octets
+    return reservation.octets
 
 
 @pytest.mark.parametrize("same", ["client", "account"])
 def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
-    room = ByteBudget(ROOM_BYTES)
+    budget = ByteBudget(ROOM_BYTES)
     with ExitStack() as messages:
         for n in range(20):
             who = ("192.0.2.1", n) if same == "client" else (f"192.0.2.{n}", 1)
-            hold = messages.enter_context(room.hold(0, *who))
-            fill(hold, MESSAGE_BYTES)
-            assert n < 3 or hold.refusal is replies.SHARE_OF_ROOM_TAKEN
+            reservation = messages.enter_context(budget.reserve(0, *who))
+            fill(reservation, MESSAGE_BYTES)
+            assert n < 3 or reservation.refusal is replies.SHARE_OF_ROOM_TAKEN
         greedy = ("192.0.2.1", 99) if same == "client" else ("198.51.100.9", 1)
-        assert refusal(room.hold(PIECE_BYTES, *greedy)) is replies.SHARE_OF_ROOM_TAKEN
-        other = messages.enter_context(room.hold(MESSAGE_BYTES, "203.0.113.1", 1000))
+        assert refusal(budget.reserve(PIECE_BYTES, *greedy)) is replies.SHARE_OF_ROOM_TAKEN
+        other = messages.enter_context(budget.reserve(MESSAGE_BYTES, "203.0.113.1", 1000))
         assert fill(other, MESSAGE_BYTES) == MESSAGE_BYTES
-    assert (room.held, dict(room.by_owner)) == (0, {})
+    assert (budget.held, dict(budget.by_owner)) == (0, {})
 
 
 def test_many_greedy_clients_leave_room_for_small_messages():
-    room = ByteBudget(ROOM_BYTES)
+    budget = ByteBudget(ROOM_BYTES)
     with ExitStack() as messages:
         for n in range(10):
             for _ in range(10):
-                fill(messages.enter_context(room.hold(0, f"192.0.2.{n}", n)), MESSAGE_BYTES)
+                fill(messages.enter_context(budget.reserve(0, f"192.0.2.{n}", n)), MESSAGE_BYTES)
         for n in range(10):  # fresh clients, one after the other
-            small = messages.enter_context(room.hold(100_000, f"198.51.100.{n}", 100 + n))
+            small = messages.enter_context(budget.reserve(100_000, f"198.51.100.{n}", 100 + n))
             assert fill(small, 100_000) > 100_000 - PIECE_BYTES
 
 
 def test_a_message_that_is_alone_may_take_all_of_the_room():
-    room = ByteBudget(MESSAGE_BYTES)
-    with room.hold(MESSAGE_BYTES, "192.0.2.1", 1) as hold:
-        assert fill(hold, MESSAGE_BYTES) == MESSAGE_BYTES
-        assert refusal(room.hold(1, "192.0.2.2", 2)) is replies.NO_ROOM_NOW
-        assert refusal(room.hold(1, "192.0.2.1", 1)) is replies.SHARE_OF_ROOM_TAKEN
+    budget = ByteBudget(MESSAGE_BYTES)
+    with budget.reserve(MESSAGE_BYTES, "192.0.2.1", 1) as reservation:
+        assert fill(reservation, MESSAGE_BYTES) == MESSAGE_BYTES
+        assert refusal(budget.reserve(1, "192.0.2.2", 2)) is replies.NO_ROOM_NOW
+        assert refusal(budget.reserve(1, "192.0.2.1", 1)) is replies.SHARE_OF_ROOM_TAKEN
 
 
 def test_who_is_trusted_shares_the_room_by_account_alone():
-    room = ByteBudget(900, networks("192.0.2.0/24"))
+    budget = ByteBudget(900, networks("192.0.2.0/24"))
     with ExitStack() as messages:
         for account in (1, 2, 3):
-            assert messages.enter_context(room.hold(0, "192.0.2.1", account)).grow(200)
-        assert refusal(room.hold(150, "192.0.2.1", 1)) is replies.NO_ROOM_NOW
-        assert refusal(room.hold(201, "2001:db8::1", 4)) is replies.NO_ROOM_NOW
+            assert messages.enter_context(budget.reserve(0, "192.0.2.1", account)).grow(200)
+        assert refusal(budget.reserve(150, "192.0.2.1", 1)) is replies.NO_ROOM_NOW
+        assert refusal(budget.reserve(201, "2001:db8::1", 4)) is replies.NO_ROOM_NOW
 
 
 def test_of_ipv6_a_whole_64_has_one_share():
-    room = ByteBudget(900)
-    with room.hold(0, "2001:db8::1", 1) as first, room.hold(0, "2001:db8::2", 2) as second:
+    budget = ByteBudget(900)
+    with budget.reserve(0, "2001:db8::1", 1) as first, budget.reserve(0, "2001:db8::2", 2) as second:
         assert first.grow(500)
         assert not second.grow(101)
         assert second.refusal is replies.SHARE_OF_ROOM_TAKEN
@@ -211,33 +211,35 @@ def test_of_ipv6_a_whole_64_has_one_share():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.booleans())))
 def test_octets_are_counted_for_their_owners_and_given_back(steps):
-    room = ByteBudget(1000)
+    budget = ByteBudget(1000)
     with ExitStack() as messages:
-        holds = [messages.enter_context(room.hold(0, f"192.0.2.{n % 3}", n % 2)) for n in range(6)]
+        reservations = [messages.enter_context(budget.reserve(0, f"192.0.2.{n % 3}", n % 2)) for n in range(6)]
         for who, octets, is_release in steps:
             if is_release:
-                holds[who].release()
+                reservations[who].release()
             else:
-                holds[who].grow(octets)
-            assert room.held == sum(hold.octets for hold in holds) <= 1000
+                reservations[who].grow(octets)
+            assert budget.held == sum(reservation.octets for reservation in reservations) <= 1000
             for owner in ("192.0.2.0", "192.0.2.1", "192.0.2.2", 0, 1):
-                assert room.by_owner[owner] == sum(hold.octets for hold in holds if owner in hold.owners)
-    assert (room.held, +room.by_owner) == (0, {})
+                assert budget.by_owner[owner] == sum(
+                    reservation.octets for reservation in reservations if owner in reservation.owners
+                )
+    assert (budget.held, +budget.by_owner) == (0, {})
 
 
 @given(st.integers(1, 1000), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400), st.booleans())))
 def test_the_room_is_never_passed_and_never_leaks(limit, steps):
-    room = ByteBudget(limit)
+    budget = ByteBudget(limit)
     with ExitStack() as messages:
-        holds = [messages.enter_context(room.hold(0)) for _ in range(4)]
+        reservations = [messages.enter_context(budget.reserve(0)) for _ in range(4)]
         for who, octets, is_release in steps:
-            before = room.held
+            before = budget.held
             if is_release:
-                holds[who].release()
-            elif holds[who].grow(octets):
-                assert room.held == before + octets
+                reservations[who].release()
+            elif reservations[who].grow(octets):
+                assert budget.held == before + octets
             else:
-                assert room.held == before
+                assert budget.held == before
                 assert before + octets > limit
-            assert room.held == sum(hold.octets for hold in holds) <= limit
-    assert room.held == 0
+            assert budget.held == sum(reservation.octets for reservation in reservations) <= limit
+    assert budget.held == 0

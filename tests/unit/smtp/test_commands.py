@@ -43,19 +43,19 @@ def refusal(read, *arguments) -> Reply:
     ],
 )
 def test_a_command_is_a_word_and_an_argument(line, word, argument):
-    assert commands.command(line) == (word, argument)
+    assert commands.split_line(line) == (word, argument)
 
 
 @pytest.mark.parametrize("octet", [*range(0x09), *range(0x0A, 0x20), 0x7F])
 @pytest.mark.parametrize("form", [b"NO%bOP", b"NOOP a%bb"])
 def test_a_command_has_no_control_characters(octet, form):
-    reply = refusal(commands.command, form % bytes([octet]))
+    reply = refusal(commands.split_line, form % bytes([octet]))
     assert reply == replies.SYNTAX_ERROR.filled(usage="no control characters")
 
 
 @pytest.mark.parametrize("line", [b"NOOP \xff", b"\xe9HLO x", b"EHLO a\xc3", b"EHLO \xed\xa0\x80"])
 def test_a_command_is_utf_8(line):
-    assert refusal(commands.command, line).code == 501
+    assert refusal(commands.split_line, line).code == 501
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_command_is_utf_8(line):
     ],
 )
 def test_mail(argument, address, parameters):
-    assert commands.mail(argument) == (address, parameters)
+    assert commands.parse_mail(argument) == (address, parameters)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_mail(argument, address, parameters):
     ],
 )
 def test_mail_refused(argument, reply):
-    assert refusal(commands.mail, argument) == reply
+    assert refusal(commands.parse_mail, argument) == reply
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_mail_refused(argument, reply):
     ],
 )
 def test_rcpt(argument, mailbox):
-    assert commands.rcpt(argument) == mailbox
+    assert commands.parse_rcpt(argument) == mailbox
 
 
 @pytest.mark.parametrize(
@@ -167,20 +167,21 @@ def test_rcpt(argument, mailbox):
     ],
 )
 def test_a_recipient_that_is_no_mailbox(address):
-    assert refusal(commands.rcpt, f"TO:<{address}>") == replies.BAD_RECIPIENT.filled(address=address)
+    assert refusal(commands.parse_rcpt, f"TO:<{address}>") == replies.BAD_RECIPIENT.filled(address=address)
 
 
 def test_a_recipient_outside_ascii():
-    assert refusal(commands.rcpt, "TO:<zoë@b.example>") == replies.NON_ASCII_RECIPIENT.filled(address="zoë@b.example")
+    reply = replies.NON_ASCII_RECIPIENT.filled(address="zoë@b.example")
+    assert refusal(commands.parse_rcpt, "TO:<zoë@b.example>") == reply
 
 
 @pytest.mark.parametrize("argument", ["", "TO:", "FROM:<a@b.example>", "TO:<a@b.example", "TO:<a@b.example>x"])
 def test_rcpt_syntax(argument):
-    assert refusal(commands.rcpt, argument) == replies.SYNTAX_ERROR.filled(usage="RCPT TO:<address>")
+    assert refusal(commands.parse_rcpt, argument) == replies.SYNTAX_ERROR.filled(usage="RCPT TO:<address>")
 
 
 def test_rcpt_takes_no_parameter_of_mail():
-    reply = refusal(commands.rcpt, "TO:<a@b.example> SIZE=1")
+    reply = refusal(commands.parse_rcpt, "TO:<a@b.example> SIZE=1")
     assert reply == replies.PARAMETER_UNKNOWN.filled(parameter="SIZE=1")
 
 
@@ -213,17 +214,17 @@ def code_of(read, argument: str | bytes) -> int:
 
 @given(st.binary(max_size=200))
 def test_any_line_is_read_or_refused(line):
-    assert code_of(commands.command, line.replace(b"\n", b"")) in (250, 501)
+    assert code_of(commands.split_line, line.replace(b"\n", b"")) in (250, 501)
 
 
 @given(st.text(max_size=300))
 def test_any_argument_is_read_or_refused_in_one_reply(text):
-    for keyword, read in (("FROM:", commands.mail), ("TO:", commands.rcpt)):
+    for keyword, read in (("FROM:", commands.parse_mail), ("TO:", commands.parse_rcpt)):
         for argument in (text, keyword + text, f"{keyword}<{text}>"):
             assert code_of(read, argument) in (250, 501, 553, 555)
 
 
 @given(st.from_regex(r"[a-z0-9]{1,20}(\.[a-z0-9]{1,20})?@([a-z0-9]{1,10}\.){1,3}[a-z]{2,10}", fullmatch=True))
 def test_a_plain_mailbox_comes_out_as_it_went_in(address):
-    assert commands.rcpt(f"TO:<{address}>") == address
-    assert commands.mail(f"FROM:<{address}>") == (address, {})
+    assert commands.parse_rcpt(f"TO:<{address}>") == address
+    assert commands.parse_mail(f"FROM:<{address}>") == (address, {})

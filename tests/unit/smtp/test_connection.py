@@ -80,8 +80,8 @@ class Scene:
         timed = [piece if isinstance(piece, tuple) else (0.0, piece) for piece in pieces]
         self.stream = Chunks(self.clock, timed)
         with self.timed():  # the session's limits note when it began
-            self.wire = Connection(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
-        self.room = ByteBudget(changes.get("max_bytes_in_flight", ROOM_BYTES))
+            self.connection = Connection(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
+        self.budget = ByteBudget(changes.get("max_bytes_in_flight", ROOM_BYTES))
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
@@ -92,11 +92,11 @@ class Scene:
 
     def line(self, **how: bool) -> bytes:
         with self.timed():
-            return self.wire.read_line(**how)
+            return self.connection.read_line(**how)
 
     def data(self) -> bytes:
-        with self.timed(), self.room.hold(0) as hold:
-            return self.wire.read_data(hold)
+        with self.timed(), self.budget.reserve(0) as reservation:
+            return self.connection.read_data(reservation)
 
     def refusal(self, read: Callable[[], bytes]) -> Reply:
         with pytest.raises(SMTPError) as caught:
@@ -131,7 +131,7 @@ def test_lines(octets, lines):
     for pieces in cuts(octets):
         scene = Scene(*pieces)
         assert [scene.line() for _ in lines] == lines
-        assert not scene.wire.has_input
+        assert not scene.connection.has_input
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
@@ -235,7 +235,7 @@ def test_data(sent, data):
         scene = Scene(*pieces)
         assert scene.data() == data
         assert scene.line() == b"NOOP"
-        assert scene.room.held == 0
+        assert scene.budget.held == 0
 
 
 # What other servers have taken for the end of a message, and what it is as content.
@@ -284,7 +284,7 @@ def test_a_message_may_have_as_many_octets_as_it_may_and_no_more(stuffing):
             else:
                 assert scene.refusal(scene.data) == replies.MESSAGE_TOO_BIG.filled(limit=limit)
             assert scene.line() == b"NOOP"
-            assert scene.room.held == 0
+            assert scene.budget.held == 0
 
 
 def test_a_message_that_is_far_too_big_is_read_to_its_end_and_holds_no_room_meanwhile():
@@ -293,14 +293,14 @@ def test_a_message_that_is_far_too_big_is_read_to_its_end_and_holds_no_room_mean
     def watched() -> Iterable[tuple[float, bytes]]:
         for _ in range(100):
             yield 0.0, b"x" * 1000 + b"\r\n"
-            held.append(scene.room.held)
+            held.append(scene.budget.held)
         yield 0.0, b".\r\nNOOP\r\n"
 
     scene = Scene(max_message_bytes=2048)
     pieces = watched()
     scene.stream.receive = lambda most, seconds: next(pieces)[1]
     assert scene.refusal(scene.data) == replies.MESSAGE_TOO_BIG.filled(limit=2048)
-    assert max(held) <= 2048 * connection.STUFFED + 1002
+    assert max(held) <= 2048 * connection.MAX_STUFFING_RATIO + 1002
     assert set(held[4:]) == {0}
     assert scene.line() == b"NOOP"
 
@@ -315,7 +315,7 @@ def test_a_message_fits_into_the_room_that_is_left_or_not(room, fits):
         else:
             assert scene.refusal(scene.data) is replies.NO_ROOM_NOW
         assert scene.line() == b"NOOP"
-        assert scene.room.held == 0
+        assert scene.budget.held == 0
 
 
 def test_data_that_drips_at_the_least_rate_may_take_for_ever():
@@ -332,7 +332,7 @@ def test_data_that_drips_more_slowly_is_not_waited_for(octets_each):
     assert scene.refusal(scene.data) is replies.DATA_TIMEOUT
     share = octets_each / 1000
     assert 179 / (1 - share) <= scene.clock.now - 1000 <= 180 / (1 - share) + 1
-    assert scene.room.held == 0
+    assert scene.budget.held == 0
 
 
 def test_data_that_stops_coming():
@@ -345,7 +345,7 @@ def test_data_that_stops_is_waited_for_no_longer_because_much_came_before(octets
     scene = Scene(b"x" * octets, data_timeout_seconds=180, data_min_bytes_per_second=1000)
     assert scene.refusal(scene.data) is replies.DATA_TIMEOUT
     assert scene.clock.now - 1000 <= 180.1
-    assert scene.room.held == 0
+    assert scene.budget.held == 0
 
 
 def test_the_least_rate_holds_for_the_rest_of_a_message_that_began_fast():
@@ -394,7 +394,7 @@ def test_dots_cost_in_proportion_to_the_message():
     def seconds(lines: int) -> float:
         data = b"\n..x" * lines + b"\r\n"
         began = time.perf_counter()
-        assert connection.unstuffed(data) == b"\n.x" * lines + b"\r\n"
+        assert connection.remove_dot_stuffing(data) == b"\n.x" * lines + b"\r\n"
         return time.perf_counter() - began
 
     assert min(seconds(400_000) for _ in range(3)) < 10 * 4 * min(seconds(100_000) for _ in range(3))
@@ -414,18 +414,18 @@ def test_the_replies_to_a_pipelined_group_go_out_together():  # RFC 2920 §3.2
     scene = Scene(b"MAIL\r\nRCPT\r\nDATA\r\n", b"NOOP\r\n")
     for n in range(4):
         scene.line()
-        scene.wire.write(b"%d\r\n" % n)
+        scene.connection.write(b"%d\r\n" % n)
     assert scene.stream.sent == [b"0\r\n1\r\n2\r\n"]
-    scene.wire.flush()
+    scene.connection.flush()
     assert scene.stream.sent == [b"0\r\n1\r\n2\r\n", b"3\r\n"]
-    scene.wire.flush()
+    scene.connection.flush()
     assert len(scene.stream.sent) == 2
 
 
 def test_half_a_command_does_not_hold_back_the_replies():
     scene = Scene(b"MAIL\r\nRC", b"PT\r\n")
     scene.line()
-    scene.wire.write(b"0\r\n")
+    scene.connection.write(b"0\r\n")
     assert scene.line() == b"RCPT"
     assert scene.stream.sent == [b"0\r\n"]
 
@@ -433,15 +433,15 @@ def test_half_a_command_does_not_hold_back_the_replies():
 def test_what_was_said_goes_out_before_data_is_read():
     scene = Scene(b"DATA\r\nx\r\n.\r\n")
     scene.line()
-    scene.wire.write(b"354\r\n")
+    scene.connection.write(b"354\r\n")
     scene.data()
     assert scene.stream.sent == [b"354\r\n"]
 
 
 def test_what_was_said_goes_out_before_the_connection_is_closed():
     scene = Scene()
-    scene.wire.write(b"221 2.0.0 Bye\r\n")
-    scene.wire.close()
+    scene.connection.write(b"221 2.0.0 Bye\r\n")
+    scene.connection.close()
     assert scene.stream.sent == [b"221 2.0.0 Bye\r\n"]
     assert scene.stream.closed
 
@@ -462,37 +462,37 @@ class Line:
     def __init__(self, contexts, *, encrypted: bool) -> None:
         ours, self.client = socket.socketpair()
         self.client.settimeout(10)
-        self.wire = Connection(Stream(ours), SETTINGS, lambda: False)
+        self.connection = Connection(Stream(ours), SETTINGS, lambda: False)
         if encrypted:
             serving, trusted = contexts
-            handshake = gevent.spawn(self.wire.start_tls, serving)
+            handshake = gevent.spawn(self.connection.start_tls, serving)
             self.client = trusted.wrap_socket(self.client, server_hostname="localhost", suppress_ragged_eofs=False)
             assert handshake.get(timeout=10) == self.client.version() == "TLSv1.3"
 
     def has_gone(self) -> bool:
         gevent.sleep(0.05)  # for the kernel to carry it over
-        return not self.wire.read_ahead()
+        return not self.connection.read_ahead()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def line(request, contexts):
     found = Line(contexts, encrypted=request.param)
     yield found
-    found.wire.close()
+    found.connection.close()
     found.client.close()
 
 
 def test_a_client_that_waits_is_there(line):
     assert not line.has_gone()
     line.client.sendall(b"NOOP\r\n")
-    assert line.wire.read_line() == b"NOOP"
+    assert line.connection.read_line() == b"NOOP"
 
 
 def test_a_client_that_has_sent_more_is_there_and_is_read(line):
     line.client.sendall(b"RSET\r\nNO")
     assert not line.has_gone()
     line.client.sendall(b"OP\r\n")
-    assert [line.wire.read_line(), line.wire.read_line()] == [b"RSET", b"NOOP"]
+    assert [line.connection.read_line(), line.connection.read_line()] == [b"RSET", b"NOOP"]
 
 
 def test_a_client_that_has_hung_up_has_gone(line):
@@ -517,14 +517,14 @@ def test_a_client_whose_connection_was_reset_has_gone(contexts):
 def test_reading_from_a_client_that_has_hung_up(line):
     line.client.close()
     with pytest.raises(ConnectionLost):
-        line.wire.read_line()
+        line.connection.read_line()
 
 
 def test_writing_to_a_client_that_has_hung_up(line):
     def write() -> None:
         for _ in range(100):
-            line.wire.write(b"x" * 100_000)
-            line.wire.flush()
+            line.connection.write(b"x" * 100_000)
+            line.connection.flush()
 
     line.client.close()
     with pytest.raises(ConnectionLost):
@@ -532,21 +532,21 @@ def test_writing_to_a_client_that_has_hung_up(line):
 
 
 def test_closing_ends_a_connection_cleanly_after_what_was_said(line):
-    line.wire.write(b"221 2.0.0 Bye\r\n")
-    line.wire.close()
+    line.connection.write(b"221 2.0.0 Bye\r\n")
+    line.connection.close()
     assert line.client.recv(100) == b"221 2.0.0 Bye\r\n"
     assert line.client.recv(100) == b""  # over TLS: a close_notify, or this were an SSLEOFError
 
 
 def test_closing_waits_for_no_answer(line):
     with gevent.Timeout(5, AssertionError("still closing")):
-        line.wire.close()
+        line.connection.close()
 
 
 def test_closing_a_connection_that_the_client_has_closed(line):
     line.client.close()
-    line.wire.write(b"421 4.3.2 gone\r\n")
-    line.wire.close()
+    line.connection.write(b"421 4.3.2 gone\r\n")
+    line.connection.close()
 
 
 # --- TLS
@@ -597,8 +597,8 @@ def test_the_reply_to_starttls_goes_out_before_the_handshake(contexts):
 
 def test_a_handshake_leaves_no_socket_behind_that_could_speak_in_clear(contexts):
     line = Line(contexts, encrypted=True)
-    assert isinstance(line.wire._stream._socket, ssl.SSLSocket)
-    line.wire.close()
+    assert isinstance(line.connection._stream._socket, ssl.SSLSocket)
+    line.connection.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        line.wire._stream._socket.send(b"in clear")
+        line.connection._stream._socket.send(b"in clear")
     line.client.close()

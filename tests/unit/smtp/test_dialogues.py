@@ -33,10 +33,10 @@ class Broken:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
 
-    def login(self, credentials: Credentials) -> Account:
-        return self.gateway.login(credentials)
+    def login(self, credentials: Credentials, client: str) -> Account:
+        return self.gateway.login(credentials, client)
 
-    def ready(self) -> None:
+    def check_available(self) -> None:
         return
 
     def submit(self, submission: Submission) -> Receipt:
@@ -63,17 +63,17 @@ def memory(sandbox: Sandbox, pair: tuple[Path, Path]) -> Iterator[Callable[[Tran
         gateway: Any = Gateway(settings, ProviderMap.EMPTY)
         if "broken_gateway" in transcript.directives:
             gateway = Broken(gateway)
-        room = ByteBudget(settings.max_bytes_in_flight)
-        room.held = int(transcript.directives.get("room_taken", 0))
+        budget = ByteBudget(settings.max_bytes_in_flight)
+        budget.held = int(transcript.directives.get("room_taken", 0))
         ours, theirs = socket.socketpair()
-        wire = Connection(Stream(theirs), settings, lambda: False)
-        session = Session(wire, Peer("127.0.0.1", 1), gateway, settings, Certificate(cert, key), room)
+        connection = Connection(Stream(theirs), settings, lambda: False)
+        session = Session(connection, Peer("127.0.0.1", 1), gateway, settings, Certificate(cert, key), budget)
         running.append(gevent.spawn(session.run))
         with Player(ours, real.trusting(cert), sandbox, bytewise=bytewise) as player:
             player.play(transcript)
         running[0].get(timeout=10)  # raises what the session raised: nothing dies unseen
         gateway.close()
-        assert room.held == int(transcript.directives.get("room_taken", 0))
+        assert budget.held == int(transcript.directives.get("room_taken", 0))
 
     yield play
     gevent.killall(running)

@@ -107,7 +107,7 @@ def test_login_refused_at_either_question(at, response, reply):
 
 @pytest.mark.parametrize("empty", ["", "="])
 def test_an_empty_response_is_an_empty_text(empty):
-    assert sasl.decoded(empty) == ""
+    assert sasl.decode_response(empty) == ""
 
 
 @pytest.mark.parametrize("control", [chr(n) for n in (*range(1, 32), *range(127, 160))], ids=lambda c: f"{ord(c):02x}")
@@ -139,7 +139,7 @@ def test_any_name_and_password_come_through_both_ways(username, password):
 def reply_to(response: str) -> replies.Reply | None:
     """The refusal that a response gets, None where it is read. Anything but Refused fails the test."""
     try:
-        sasl.decoded(response)
+        sasl.decode_response(response)
     except SMTPError as refused:
         return refused.reply
     return None

@@ -53,7 +53,7 @@ def test_a_session_that_has_sent_much_ahead_lets_others_go_on():
     with Turns() as turns:
         heard = dialogue.converse([])
     assert codes(heard) == [220] + [250] * 2000
-    assert turns.number > 2000 / session_limits.COMMANDS_A_TURN
+    assert turns.number > 2000 / session_limits.COMMANDS_PER_TURN
 
 
 def test_whoever_sends_faster_than_it_is_read_lets_others_go_on(monkeypatch: pytest.MonkeyPatch):
@@ -221,7 +221,7 @@ def test_a_session_without_login_ends_when_its_time_is_up():
 @pytest.mark.parametrize(("drain", "slice_seconds"), [(100, 5), (12, 3), (4, 1)])
 def test_a_short_drain_is_looked_for_more_often(drain: float, slice_seconds: float):
     found = Scene(drain_timeout_seconds=drain)
-    assert found.wire._limits.slice_seconds == slice_seconds
+    assert found.connection._limits.slice_seconds == slice_seconds
 
 
 def test_tls_hands_over_what_it_has_read_ahead_too(tmp_path):
@@ -232,14 +232,14 @@ def test_tls_hands_over_what_it_has_read_ahead_too(tmp_path):
     for _ in range(3):
         pair.client.sendall(NOOP)
     gevent.sleep(0.05)
-    assert pair.wire.read_ahead()
-    pair.wire.write(b"250 2.0.0 Ok\r\n")
-    pair.wire.flush()
+    assert pair.connection.read_ahead()
+    pair.connection.write(b"250 2.0.0 Ok\r\n")
+    pair.connection.flush()
     for _ in range(3):
-        assert pair.wire.read_line() == b"NOOP"
-        assert not pair.wire.is_reaction
+        assert pair.connection.read_line() == b"NOOP"
+        assert not pair.connection.is_reaction
     pair.client.sendall(NOOP)
-    assert pair.wire.read_line() == b"NOOP"
-    assert pair.wire.is_reaction
-    pair.wire.close()
+    assert pair.connection.read_line() == b"NOOP"
+    assert pair.connection.is_reaction
+    pair.connection.close()
     pair.client.close()

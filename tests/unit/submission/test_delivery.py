@@ -255,7 +255,7 @@ def test_what_is_looked_up_for_a_message_is_part_of_its_time(api: Api, path: str
         "SMTPGW_API_RETRY_SECONDS": "1",
     }
     with Submitting(api.url, **variables) as made:
-        account = made.gateway.login(GOOD)
+        account = made.gateway.logins.login(GOOD)
         if path == "/token":
             made.gateway.logins.cache.clear()
         api.answers[path] = lambda request: gevent.sleep(1.5) or USUAL[path]
@@ -474,7 +474,7 @@ def test_an_unknown_outcome_is_not_submitted_again_until_its_hour_is_over(api: A
 
 @pytest.mark.parametrize("path", ["/token", "/brands/default/senders", "/lists"])
 def test_a_look_up_that_is_not_answered_is_no_unknown_outcome(api: Api, gw: Submitting, path: str) -> None:
-    account = gw.gateway.login(GOOD)
+    account = gw.gateway.logins.login(GOOD)
     gw.gateway.logins.cache.clear()
     api.answers[path] = lambda request: None
     raw = message("look-up")

@@ -287,7 +287,7 @@ def test_credentials_that_are_refused_do_not_refuse_others_of_the_account(api: R
 
     api.answers["/brands/default/senders"] = senders
     with Submitting(api.url) as submitting:
-        logged_in = [submitting.gateway.login(Credentials(USERNAME, password)) for password in ("old", "new")]
+        logged_in = [submitting.gateway.logins.login(Credentials(USERNAME, password)) for password in ("old", "new")]
         assert logged_in[0].id == logged_in[1].id
         first = gevent.spawn(submitting.send, account=logged_in[0])
         gevent.sleep(0.1)
@@ -312,7 +312,7 @@ def test_credentials_that_may_not_act_for_a_sub_account_do_not_refuse_others(api
     api.answers["/brands/default/senders"] = senders
     raw = MESSAGE.format(sender=SENDER, header="x-account-id: 77\r\n").encode()
     with Submitting(api.url) as submitting:
-        logged_in = [submitting.gateway.login(Credentials(USERNAME, password)) for password in ("no", "yes")]
+        logged_in = [submitting.gateway.logins.login(Credentials(USERNAME, password)) for password in ("no", "yes")]
         first = gevent.spawn(submitting.send, ("ann@example.com",), raw, account=logged_in[0])
         gevent.sleep(0.1)
         assert submitting.send(("ann@example.com",), raw, account=logged_in[1]).code == 250

@@ -158,8 +158,8 @@ def test_errors_sessions_logins_and_limits(lines: list[bytes]):
         logs.uncaught("context " * 50_000, *sys.exc_info())  # type: ignore[arg-type]
     log = session_log.SessionLog("s", Peer("192.0.2.1", 1))
     log.login("PLAIN", "\x01" * 9000 + "@customer.example", replies.BAD_CREDENTIALS, None)
-    log.end(tls="", messages=0, seconds=1.0, reason="lost", verb="none", detail="\x00" * 20_000, said_something=True)
-    session_log.refused(Peer("192.0.2.99", 1), replies.PROXY_ONLY, reason="y" * 70_000)
+    log.end(tls="", messages=0, seconds=1.0, reason="lost", verb="none", detail="\x00" * 20_000, is_active=True)
+    session_log.record_rejection(Peer("192.0.2.99", 1), replies.PROXY_ONLY, reason="y" * 70_000)
     assert [checked(line)["event"] for line in lines] == ["error", "error", "auth", "session", "limit"]
 
 
