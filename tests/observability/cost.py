@@ -79,7 +79,7 @@ def teller() -> Callable[[], None]:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logs.configure("info", "json", "masked")
     logs.start()
-    diary = SessionLog("4f1c09a2b7de", Peer("192.0.2.1", 1))
+    log = SessionLog("4f1c09a2b7de", Peer("192.0.2.1", 1))
     account = Account(7, Credentials("a@app.example", "p"))
     submission = Submission("4f1c09a2b7de.1", "4f1c09a2b7de", account, Envelope("a@app.example", ["b@c.example"]), RAW)
     mail, options = parser.parse(RAW, "embed"), interpreter.Options()
@@ -87,7 +87,7 @@ def teller() -> Callable[[], None]:
 
     def tell() -> None:
         for verb, reply in (("mail", replies.SENDER_OK), ("rcpt", replies.RECIPIENT_OK), ("data", replies.SEND_DATA)):
-            diary.reply(verb, reply)
+            log.reply(verb, reply)
         with MessageLog(submission) as story:
             with story.stage("parse"):
                 story.message(mail)
@@ -102,7 +102,7 @@ def teller() -> Callable[[], None]:
                 metrics.API_SECONDS.add(0.01, "emails", "201")
             story.outcomes = [outcome]
             story.reply = replies.QUEUED
-        diary.reply("data", replies.QUEUED)
+        log.reply("data", replies.QUEUED)
 
     return tell
 

@@ -20,7 +20,7 @@ from smtpgw.commands.scrape import Interval, Scrape, quantile
 from smtpgw.dialects import interpreter
 from smtpgw.dialects.interpreter import Verdict
 from smtpgw.smtp import session, session_log
-from smtpgw.smtp.session_log import REASONS
+from smtpgw.smtp.session_log import CLOSE_REASONS
 from smtpgw.telemetry import buffered, metrics, top_share
 from tests.support.gateway import SENDER, USERNAME, Gateway
 from tests.support.sandbox import Sandbox
@@ -186,7 +186,7 @@ def test_verbs_are_those_of_the_session():
 
 
 def test_reasons_are_those_of_the_session():
-    assert {*REASONS.values(), "lost", "error", "other", "check"} == set(metrics.REASONS)
+    assert {*CLOSE_REASONS.values(), "lost", "error", "other", "check"} == set(metrics.REASONS)
 
 
 def test_dialects_and_verdicts_are_those_there_are():
