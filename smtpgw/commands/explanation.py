@@ -197,9 +197,8 @@ def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Sett
         found = commands.parse_rcpt(f"TO:<{recipient}>")
         if found in envelope.recipients:
             continue
-        if len(envelope.recipients) >= settings.max_recipients:
+        if not envelope.add(found, settings.max_recipients):
             raise SMTPError(replies.TOO_MANY_RECIPIENTS)
-        envelope.recipients.append(found)
 
 
 def named_recipients(mail: Message) -> list[str]:

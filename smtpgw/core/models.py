@@ -50,12 +50,27 @@ class Account:
     credentials: Credentials = field(repr=False)
 
 
+# Characters of all recipients of a message: a session holds them before DATA, where nothing else counts them. A hundred
+# recipients of any length have room (RFC 5321 §4.5.3.1.8).
+MAX_ADDRESS_CHARS = 64 * 1024
+
+
 @dataclass(slots=True)
 class Envelope:
-    """A mail transaction (RFC 5321 §3.3): what MAIL and RCPT have said."""
+    """A mail transaction (RFC 5321 §3.3): the arguments of MAIL and RCPT."""
 
     reverse_path: str  # "" is the null reverse-path of notifications
     recipients: list[str] = field(default_factory=list)
+    rejected: int = 0  # recipients that were answered 553
+    address_chars: int = field(default=0, compare=False)
+
+    def add(self, recipient: str, max_recipients: int) -> bool:
+        """Add a recipient; return whether it is within the limits. Those that were rejected count."""
+        self.address_chars += len(recipient)
+        if len(self.recipients) + self.rejected >= max_recipients or self.address_chars > MAX_ADDRESS_CHARS:
+            return False
+        self.recipients.append(recipient)
+        return True
 
 
 def nothing_reserved(octets: int) -> None:

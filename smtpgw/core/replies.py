@@ -14,6 +14,11 @@ LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, with CRLF
 FIELD = re.compile(r"\{([a-z]+)\}")
 
 
+# Codes of the client's mistakes; too many since its last message end the session. What Cakemail rejects, or cannot take
+# now, is none: a campaign of thousands of messages goes over one connection.
+MISTAKES = frozenset({500, 501, 502, 503, 504, 530, 553, 555})
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One reply. Lines of `text` are separated by newlines; `{fields}` are for `filled`."""
@@ -36,6 +41,11 @@ class Reply:
     @property
     def is_temporary(self) -> bool:
         return 400 <= self.code < 500
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether it counts among the client's mistakes."""
+        return self.code in MISTAKES
 
     @property
     def closes(self) -> bool:

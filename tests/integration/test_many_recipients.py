@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from smtpgw.cakemail.client import Cakemail
-from smtpgw.core.models import Credentials
+from smtpgw.core.models import MAX_ADDRESS_CHARS, Credentials
 from smtpgw.submission.bounces import MAX_REASON_CHARACTERS
 from smtpgw.submission.translation import EmailRequest
 from tests.support.gateway import SENDER, USERNAME, Gateway
@@ -67,6 +67,42 @@ def test_a_thousand_are_taken_and_the_next_is_told_to_come_as_another_message(
         assert client.data(message("thousand"))[0] == 250
     ledger = sandbox.ledger()
     assert ledger["total"] == ledger["distinct"] == 1000
+
+
+def test_a_list_with_bad_addresses_reaches_the_others(sandbox: Sandbox, gateway: Gateway) -> None:
+    """All bad recipients of one message are one mistake, and count as recipients: a list of them has an end, too."""
+    with gateway.client() as client:
+        assert client.mail(SENDER)[0] == 250
+        assert [client.rcpt(f"bad{n}")[0] for n in range(50)] == [553] * 50
+        codes = [client.rcpt(recipient)[0] for recipient in THOUSAND]
+        assert codes == [250] * 950 + [452] * 50
+        assert client.rcpt("bad again")[0] in (452, 501, 553)
+        assert client.data(message("bad addresses"))[0] == 250
+    assert sandbox.ledger()["distinct"] == 950
+
+
+def test_bad_recipients_of_message_after_message_end_the_session(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        codes = []
+        for _ in range(9):
+            client.mail(SENDER)
+            codes += [client.rcpt("bad")[0], client.rcpt("bad")[0]]
+            client.rset()
+        assert codes == [553] * 18
+        client.mail(SENDER)
+        assert client.rcpt("bad")[0] == 553
+        code, text = client.getreply()
+        assert (code, text[:35]) == (421, b"4.7.0 localhost saw too many errors")
+
+
+def test_the_addresses_of_a_message_have_a_bound(gateway: Gateway) -> None:
+    """Before DATA nothing else counts them, and every session may hold as many."""
+    domain = ".".join(["d" * 60] * 3) + ".example"
+    with gateway.client() as client:
+        assert client.mail(SENDER)[0] == 250
+        codes = [client.rcpt(f"{n:05}@{domain}")[0] for n in range(1000)]
+    assert codes.count(250) == MAX_ADDRESS_CHARS // len(f"00000@{domain}") > 100
+    assert set(codes) == {250, 452}
 
 
 def test_what_is_not_done_in_time_is_deferred_and_a_retry_submits_only_that(
