@@ -20,13 +20,6 @@ from smtpgw.smtp.gateway_protocol import GatewayProtocol
 from smtpgw.smtp.session_log import CLOSE_REASONS, SessionLog
 from smtpgw.telemetry import internal_errors, metrics
 
-<<<<<<< HEAD
-# Codes of replies to a client's mistakes. Too many of them since its last message end the session. A message that
-# Cakemail rejects is no mistake, because a campaign sends thousands of messages over one connection.
-MISTAKES = frozenset({500, 501, 502, 503, 504, 530, 553, 555})
-
-=======
->>>>>>> 6f140c6 (Bound the addresses of an envelope; count a message's bad recipients once)
 
 class Session:
     """One client's session, from the greeting to the end of the connection."""
@@ -122,13 +115,8 @@ class Session:
         """Send the reply to a command, if there is one, and end the session after too many mistakes."""
         if not reply:
             return
-<<<<<<< HEAD
         self.send(reply)
-        self.mistakes += reply.code in MISTAKES
-=======
-        self.put(reply)
         self.mistakes += self.is_mistake(reply)
->>>>>>> 6f140c6 (Bound the addresses of an envelope; count a message's bad recipients once)
         if self.closing:
             return
         if self.mistakes >= self.settings.max_errors:
@@ -138,19 +126,15 @@ class Session:
             metrics.LIMITS.labels("auth_failures").inc()
             self.send(replies.TOO_MANY_AUTH_FAILURES)
 
-<<<<<<< HEAD
-    def send(self, reply: Reply) -> None:
-        """Buffer a reply and log it. A reply that closes the connection ends the session."""
-=======
     def is_mistake(self, reply: Reply) -> bool:
-        """Return whether a reply counts. The bad recipients of a message count once: the others are to get it."""
+        """Return whether a reply counts. The bad recipients of a message count once, since the others should get it."""
         if self.envelope and reply.code == 553:
             self.envelope.rejected += 1
             return self.envelope.rejected == 1
         return reply.is_mistake
 
-    def put(self, reply: Reply) -> None:
->>>>>>> 6f140c6 (Bound the addresses of an envelope; count a message's bad recipients once)
+    def send(self, reply: Reply) -> None:
+        """Buffer a reply and log it. A reply that closes the connection ends the session."""
         if reply.closes:
             self.closing = CLOSE_REASONS.get(reply, "other")
         if "{hostname}" in reply.text:
@@ -224,13 +208,8 @@ class Session:
         recipient = commands.parse_rcpt(argument)
         # A recipient that is given twice gets one copy.
         if recipient in self.envelope.recipients:
-<<<<<<< HEAD
             return replies.RECIPIENT_OK
-        if len(self.envelope.recipients) >= self.settings.max_recipients:
-=======
-            return replies.RECIPIENT_OK  # one copy is enough
         if not self.envelope.add(recipient, self.settings.max_recipients):
->>>>>>> 6f140c6 (Bound the addresses of an envelope; count a message's bad recipients once)
             metrics.LIMITS.labels("recipients").inc()
             raise SMTPError(replies.TOO_MANY_RECIPIENTS)
         return replies.RECIPIENT_OK
