@@ -1,9 +1,8 @@
-"""A connected socket, plain or TLS, read and written with deadlines by one greenlet.
+"""A connected socket, plain or TLS, that one greenlet reads and writes with deadlines.
 
-gevent's own sockets can do this, too: with a timer for each read, and an attempt to read before each wait, which fails
-with an exception whenever the other side is still to answer. Both together were 6 % of the gateway's CPU a message.
-Here one look at all that wait, twice a second, ends those whose time is up; and who has just spoken waits for the
-answer before it reads.
+gevent's own sockets start a timer for each read, and try to read before each wait, which raises an exception whenever
+the other side has not answered yet. Both cost much CPU time (measured, see docs/performance.md). Here one greenlet
+checks the deadlines of all waits at an interval, and a stream that has just sent waits for the answer before it reads.
 """
 
 import socket
@@ -16,88 +15,101 @@ import gevent
 from gevent import monkey
 from gevent.socket import cancel_wait, wait
 
-POLL_INTERVAL_SECONDS = 0.5  # so much later than asked for may a wait end
-READ, WRITE = 1, 2  # of libev, for loop.io
-QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
-READS_A_TURN = 32  # without waiting; then others have their turn, however fast the other side sends
-ONE_WRITE_BYTES = 8 * 1024  # what the other side sends at once, or less: PHP's; most send a TLS record of 16 KB
-poll = monkey.get_original("select", "poll")  # gevent's makes watchers to ask what the kernel can say at once
+# A wait ends at most this long after its deadline.
+POLL_INTERVAL_SECONDS = 0.5
+# Event flags of libev, for loop.io.
+READ, WRITE = 1, 2
+# Only Linux has this option.
+QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+# After so many reads or writes without a wait, other greenlets have their turn.
+READS_PER_TURN = 32
+# The smallest write of common clients, which is PHP's. Most send a whole TLS record.
+PEER_WRITE_BYTES = 8 * 1024
+# gevent's poll creates watchers of the event loop, although the kernel can answer at once.
+poll = monkey.get_original("select", "poll")
 
 
-class TimeIsUp(Exception):
-    """Thrown into a greenlet that may have waited long enough."""
+class DeadlineExpired(Exception):
+    """Thrown into a greenlet whose wait may have reached its deadline."""
 
 
 class Deadlines:
-    """When each of those that wait has waited long enough."""
+    """The deadlines of all greenlets that wait for a socket."""
 
     def __init__(self) -> None:
-        self.ends: dict[Any, float] = {}  # by watcher of the event loop, on the monotonic clock
-        self.looking: gevent.Greenlet[..., None] | None = None
+        # Deadline on the monotonic clock, by watcher of the event loop.
+        self.ends: dict[Any, float] = {}
+        self.checking: gevent.Greenlet[..., None] | None = None
 
     def wait(self, watcher: Any, end: float) -> bool:
-        """Wait for an event; False when it has not come in time."""
-        if not self.looking:
-            self.looking = gevent.spawn(self.look)
+        """Wait for an event. Return False when it has not occurred by the deadline."""
+        if not self.checking:
+            self.checking = gevent.spawn(self._check)
         self.ends[watcher] = end
         try:
             while monotonic() < end:
                 try:
                     wait(watcher)
-                except TimeIsUp:  # of an earlier wait, perhaps, whose event came in the same turn of the loop
+                except DeadlineExpired:
+                    # It may belong to an earlier wait whose event occurred in the same turn of the loop.
                     continue
                 return True
         finally:
             del self.ends[watcher]
         return False
 
-    def look(self) -> None:
-        """The greenlet's whole life."""
+    def _check(self) -> None:
+        """Cancel expired waits at an interval, in a greenlet that never returns."""
         while True:
             gevent.sleep(POLL_INTERVAL_SECONDS)
             now = monotonic()
             for watcher in [watcher for watcher, end in self.ends.items() if end <= now]:
-                cancel_wait(watcher, TimeIsUp)
+                cancel_wait(watcher, DeadlineExpired)
 
 
-DEADLINES = Deadlines()  # of this process
+# The deadlines of this process.
+DEADLINES = Deadlines()
 
 
 class Stream:
-    """One connection. Owns its socket, whichever is current, and closes it.
+    """One connection. It owns the current socket, plain or TLS, and closes it.
 
-    It never shuts one down to wake a reader, since `SSLSocket.shutdown` would let later octets leave in clear.
+    It never uses shutdown to wake a reader, because `SSLSocket.shutdown` would make later octets leave in clear.
     """
 
-    __slots__ = ("_has_read_all", "_heard_bytes", "_poll", "_readable", "_socket", "_spoke_last", "_turns")
+    __slots__ = ("_has_read_all", "_poll", "_readable", "_received_bytes", "_sent_last", "_socket", "_turns")
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take over a socket of gevent's."""
+        """Take ownership of a gevent socket."""
         sock.settimeout(0)
         self._socket = sock
         self._readable = gevent.get_hub().loop.io(sock.fileno(), READ)
-        self._has_read_all = True  # nothing is left that the kernel would not tell of: in a TLS record, half read
-        self._spoke_last = False
-        self._heard_bytes = 0  # since we spoke last
-        self._poll: Any = None  # of the kernel, once somebody asks
-        self._turns = 0  # without a wait
+        # False when a TLS record may be half read. The kernel does not report its rest as readable.
+        self._has_read_all = True
+        self._sent_last = False
+        # The octets received since the last send.
+        self._received_bytes = 0
+        # The kernel's poll object, created at its first use.
+        self._poll: Any = None
+        # Reads and writes since the last wait.
+        self._turns = 0
 
     def receive(self, most_bytes: int, seconds: float) -> bytes | None:
-        """Some octets, b"" at their end, or None when none came in time.
+        """Return some octets, b"" at the end of the stream, or None when none arrived in time.
 
-        What is there is received whatever the time. A caller that goes on for long looks at the clock itself; another
-        greenlet has its turn now and then even where there is always something.
+        Octets that have already arrived are returned even after the deadline, so a caller that loops has to check the
+        time itself. Other greenlets have their turn now and then, even when octets are always available.
 
         Raises:
             OSError
         """
         end = monotonic() + seconds
-        if self._spoke_last and self._has_read_all and not self._wait(self._readable, end):
+        if self._sent_last and self._has_read_all and not self._wait(self._readable, end):
             return None
-        self._spoke_last = False
+        self._sent_last = False
         self._take_turn()
         while (octets := self.receive_now(most_bytes)) is None:
-            if self._heard_bytes >= ONE_WRITE_BYTES:
+            if self._received_bytes >= PEER_WRITE_BYTES:
                 self._acknowledge()
             if not self._wait(self._readable, end):
                 return None
@@ -108,17 +120,17 @@ class Stream:
         return DEADLINES.wait(watcher, end)
 
     def _take_turn(self) -> None:
-        """Let other greenlets run, after so many reads or writes without a wait."""
+        """Let other greenlets run after READS_PER_TURN reads or writes without a wait."""
         self._turns += 1
-        if self._turns >= READS_A_TURN:
+        if self._turns >= READS_PER_TURN:
             self._turns = 0
             gevent.sleep(0)
 
     def unread(self) -> bytes | None:
-        """What has come and was not received, if only in part: b"" at the end, None where there is nothing.
+        """Return octets that arrived and were not received, b"" at the end of the stream, None when there are none.
 
-        Looks at every layer, without a wait: the TLS layer may have octets that the kernel knows no more of, and the
-        kernel a record with nothing for us in it.
+        This checks the TLS layer and the kernel, without a wait. The TLS layer may hold octets that the kernel has
+        already delivered, and the kernel may hold a TLS record without application data.
 
         Raises:
             OSError
@@ -129,20 +141,20 @@ class Stream:
                 self._poll.register(self._socket.fileno(), POLLIN)
             if not self._poll.poll(0):
                 return None
-        return self.receive_now(ONE_WRITE_BYTES)
+        return self.receive_now(PEER_WRITE_BYTES)
 
     def _acknowledge(self) -> None:
-        """Tell the other side now that its octets have come, since it may keep the rest until then.
+        """Acknowledge the received octets at once.
 
-        Of a message that takes several writes, a client that leaves Nagle's algorithm on (RFC 9293 §3.7.4) keeps the
-        last part until the first is acknowledged, which kernels put off for 40 ms. At smaller ones it would be 5 % of
-        the gateway's CPU for nothing.
+        A client that uses Nagle's algorithm (RFC 9293 §3.7.4) and sends a message in several writes keeps the last one
+        until the first is acknowledged, and the kernel delays acknowledgements. A smaller message fits into one write,
+        so the system call would only cost CPU time (measured, see docs/performance.md).
         """
         if QUICKACK is not None and self._socket.family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
 
     def receive_now(self, most_bytes: int) -> bytes | None:
-        """What is there, b"" at the end, or None while there is nothing.
+        """Return the octets that are available, b"" at the end of the stream, None when there are none. Never wait.
 
         Raises:
             OSError
@@ -152,23 +164,24 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         self._has_read_all = len(octets) < most_bytes
-        self._heard_bytes += len(octets)
+        self._received_bytes += len(octets)
         return octets
 
     def send(self, octets: bytes | memoryview, seconds: float) -> None:
-        """Send all of it, within this time.
+        """Send all octets.
 
         Raises:
-            OSError: TimeoutError where the other side does not read, or too slowly.
+            OSError: TimeoutError when the other side does not read them in time.
         """
-        self._spoke_last = True
-        self._heard_bytes = 0
-        sent = self._send_now(octets)  # sendall asks the kernel for its buffer size each time
+        self._sent_last = True
+        self._received_bytes = 0
+        # sendall would ask the kernel for the size of its buffer each time.
+        sent = self._send_now(octets)
         if sent < len(octets):
             self._send_rest(memoryview(octets)[sent:], monotonic() + seconds)
 
     def _send_now(self, octets: bytes | memoryview) -> int:
-        """How many octets could be sent at once. Raises OSError."""
+        """Send what the kernel accepts at once and return the number of octets. Raises OSError."""
         try:
             return self._socket.send(octets)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
@@ -187,14 +200,15 @@ class Stream:
             writable.close()
 
     def start_tls(self, context: ssl.SSLContext, seconds: float) -> str:
-        """Do a server's handshake; the protocol's version.
+        """Do the server's side of the TLS handshake and return the protocol version.
 
         Raises:
-            OSError: TimeoutError when it takes too long.
+            OSError: TimeoutError when the handshake takes too long.
         """
         end = monotonic() + seconds
         self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
-        while DEADLINES.wait(self._readable, end):  # the client speaks first
+        # The client sends first.
+        while DEADLINES.wait(self._readable, end):
             try:
                 self._socket.do_handshake()
             except ssl.SSLWantReadError:
@@ -203,12 +217,14 @@ class Stream:
         raise TimeoutError("took too long")
 
     def close(self) -> None:
-        """Close, and end TLS cleanly before, where the other side still listens."""
+        """Close the socket, after ending TLS cleanly when the other side is still connected."""
         try:
             if isinstance(self._socket, ssl.SSLSocket):
-                self._socket.unwrap()  # our close_notify goes out, and we do not wait for the client's
+                # This sends close_notify. The socket does not block, so the client's is not awaited.
+                self._socket.unwrap()
         except (OSError, ValueError):
-            return  # there is nobody left to close cleanly for
+            # The other side is gone.
+            return
         finally:
             self._readable.close()
             self._socket.close()

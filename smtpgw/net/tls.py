@@ -1,7 +1,7 @@
-"""The certificate and the SSLContext made of it, replaced in place when the files change.
+"""The TLS certificate and its SSLContext, reloaded when the files change.
 
-A broken pair of files keeps the context that works, and says so in the log and in a metric. Sessions ask for `context`
-at each handshake: those that are open keep theirs.
+When the new files cannot be used, the previous context stays in use, and the failure is logged and counted. A session
+takes `context` at its handshake, so a reload does not affect open sessions.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ from cryptography import x509
 
 from smtpgw.telemetry import logs, metrics
 
-# TLS 1.2 with forward secrecy and authenticated encryption; TLS 1.3 has no others. What SendGrid and Mailgun ask too.
-# The suites of TLS 1.3 and the groups for key exchange are in openssl.cnf.
+# Cipher suites of TLS 1.2 with forward secrecy and authenticated encryption, as SendGrid and Mailgun require. TLS 1.3
+# has no others. The suites of TLS 1.3 and the groups for key exchange are configured in openssl.cnf.
 CIPHERS_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class CertificateError(Exception):
-    """The files are no certificate and key that belong together; says which and why."""
+    """The files are not a certificate and its key. The message names the files and the reason."""
 
 
 def make_context(cert_file: str, key_file: str) -> ssl.SSLContext:
-    """A server's context from these PEM files.
+    """Return a server's context for a certificate and key in PEM files.
 
     Raises:
         CertificateError: when they cannot be used.
@@ -33,7 +33,8 @@ def make_context(cert_file: str, key_file: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_TLS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.num_tickets = 1  # a second ticket costs 20 µs a handshake, and no client uses it
+    # OpenSSL sends two session tickets by default. No client uses the second.
+    context.num_tickets = 1
     try:
         context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as problem:
@@ -42,10 +43,10 @@ def make_context(cert_file: str, key_file: str) -> ssl.SSLContext:
 
 
 def expiry(pem: bytes) -> datetime:
-    """When the first certificate of a PEM file expires.
+    """Return when the first certificate of a PEM file expires.
 
     Raises:
-        CertificateError: when there is none.
+        CertificateError: when the file has no certificate.
     """
     try:
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc
@@ -54,24 +55,24 @@ def expiry(pem: bytes) -> datetime:
 
 
 class Certificate:
-    """The certificate in use, and the context that serves it."""
+    """The certificate in use and its context."""
 
     def __init__(self, cert_file: str, key_file: str) -> None:
-        """Load the pair.
+        """Load the certificate and its key.
 
         Raises:
-            CertificateError: when it cannot be used.
+            CertificateError: when they cannot be used.
         """
         self.cert_file = cert_file
         self.key_file = key_file
-        self.seen = self._digest()
+        self.digest = self._read_digest()
         self._load()
 
     @property
     def is_expired(self) -> bool:
         return self.expires <= datetime.now(UTC)
 
-    def _digest(self) -> bytes:
+    def _read_digest(self) -> bytes:
         try:
             pair = Path(self.cert_file).read_bytes() + b"\0" + Path(self.key_file).read_bytes()
         except OSError as problem:
@@ -85,12 +86,12 @@ class Certificate:
         metrics.CERTIFICATE_EXPIRY.set(expires.timestamp())
 
     def reload_if_changed(self) -> None:
-        """Serve the files' present content, if it is new and good."""
+        """Load the files again when their content has changed. Failures are logged and counted."""
         try:
-            digest = self._digest()
-            if digest == self.seen:
+            digest = self._read_digest()
+            if digest == self.digest:
                 return
-            self.seen = digest
+            self.digest = digest
             self._load()
         except (CertificateError, OSError) as problem:
             metrics.CERTIFICATE_RELOADS.labels("failed").inc()
@@ -99,8 +100,8 @@ class Certificate:
             metrics.CERTIFICATE_RELOADS.labels("done").inc()
             logs.tls(what="certificate replaced", expires=self.expires.isoformat())
 
-    def watch(self, every_seconds: float) -> None:
-        """Look at the files again and again; runs for as long as its greenlet."""
+    def watch(self, interval_seconds: float) -> None:
+        """Check the files at an interval, in a greenlet that never returns."""
         while True:
-            time.sleep(every_seconds)
+            time.sleep(interval_seconds)
             self.reload_if_changed()

@@ -243,8 +243,8 @@ class GatewayWorker(GeventWorker):
             metrics.LIMITS.labels("proxy_only").inc()
             raise replies.SMTPError(replies.PROXY_ONLY)
         try:
-            head = connection.read_head(proxy_protocol.wanted, self.settings.handshake_timeout_seconds)
-            named = proxy_protocol.client(head)
+            head = connection.read_head(proxy_protocol.missing_bytes, self.settings.handshake_timeout_seconds)
+            named = proxy_protocol.parse_client(head)
         except proxy_protocol.ProxyError as problem:
             metrics.LIMITS.labels("proxy_header").inc()
             raise replies.SMTPError(replies.PROXY_HEADER_MISSING) from problem

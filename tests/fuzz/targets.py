@@ -74,11 +74,11 @@ def proxy_header(octets: bytes) -> None:
     """What a load balancer says first."""
     head = b""
     try:
-        while more := proxy_protocol.wanted(head):
+        while more := proxy_protocol.missing_bytes(head):
             if len(head) == len(octets):
                 return
             head = octets[: len(head) + more]
-        proxy_protocol.client(head)
+        proxy_protocol.parse_client(head)
     except proxy_protocol.ProxyError:
         return
 

@@ -57,7 +57,7 @@ GOOD = {
     ),
     "v2 TCP6": (TCP6, ("2001:db8::7", 1)),
     "v2 with as much as may be": (
-        v2(0x21, 0x11, inet(CLIENT, "198.51.100.1", 1, 2), b"\x04" + b"\0" * (proxy_protocol.V2_MAX_BYTES - 13)),
+        v2(0x21, 0x11, inet(CLIENT, "198.51.100.1", 1, 2), b"\x04" + b"\0" * (proxy_protocol.MAX_V2_REST_BYTES - 13)),
         (CLIENT, 1),
     ),
     "v2 LOCAL": (LOCAL, None),
@@ -87,7 +87,7 @@ BAD = {
     "v2 unknown command": v2(0x22, 0x11, inet("192.0.2.1", "192.0.2.2", 1, 2)),
     "v2 datagram": v2(0x21, 0x12, inet("192.0.2.1", "192.0.2.2", 1, 2)),
     "v2 address cut short": v2(0x21, 0x11, b"\xc0\0\2\1"),
-    "v2 too long": v2(0x21, 0x11, b"\0" * (proxy_protocol.V2_MAX_BYTES + 1)),
+    "v2 too long": v2(0x21, 0x11, b"\0" * (proxy_protocol.MAX_V2_REST_BYTES + 1)),
     "v2 broken signature": b"\r\n\r\n\0\r\nQUIT\r\n\x21\x11\0\x0c" + b"\0" * 12,
 }
 
@@ -95,12 +95,12 @@ BAD = {
 def read(octets: bytes, piece: int = 10_000) -> tuple[tuple[str, int] | None, bytes]:
     """What a header says, and what is left; fed as a socket does, in pieces and never more than was wanted."""
     head, rest = b"", octets
-    while more := proxy_protocol.wanted(head):
+    while more := proxy_protocol.missing_bytes(head):
         chunk = rest[: min(more, piece)]
         if not chunk:
             raise proxy_protocol.ProxyError("it ended")
         head, rest = head + chunk, rest[len(chunk) :]
-    return proxy_protocol.client(head), rest
+    return proxy_protocol.parse_client(head), rest
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 10_000])
@@ -126,7 +126,7 @@ def test_any_octets_are_a_header_or_an_error(octets: bytes):
         named, rest = read(octets)
     except proxy_protocol.ProxyError:
         return
-    assert len(octets) - len(rest) <= proxy_protocol.V2_FIXED_BYTES + proxy_protocol.V2_MAX_BYTES
+    assert len(octets) - len(rest) <= proxy_protocol.V2_FIXED_BYTES + proxy_protocol.MAX_V2_REST_BYTES
     assert named is None or 0 <= named[1] <= 65_535
 
 

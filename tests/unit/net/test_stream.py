@@ -88,7 +88,7 @@ def test_an_answer_that_was_sent_too_early_is_not_waited_for(ends):
 @pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
 def test_who_waits_for_the_rest_has_acknowledged_the_beginning(monkeypatch):
     """So that a client with Nagle's algorithm on sends the rest at once."""
-    monkeypatch.setattr("smtpgw.net.stream.ONE_WRITE_BYTES", 9)  # so many more would be acknowledged anyway
+    monkeypatch.setattr("smtpgw.net.stream.PEER_WRITE_BYTES", 9)  # so many more would be acknowledged anyway
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
         stream = Stream(server.accept()[0])

@@ -63,7 +63,7 @@ def test_whoever_sends_faster_than_it_is_read_lets_others_go_on(monkeypatch: pyt
     with Turns() as turns:
         for _ in range(1000):
             found.receive(1024, 10)
-    assert turns.number > 1000 / stream.READS_A_TURN
+    assert turns.number > 1000 / stream.READS_PER_TURN
     monkeypatch.undo()
     found.close()
     theirs.close()
