@@ -1,4 +1,4 @@
-"""The state of reading one message: what its control headers have decided so far, and how a row is applied to it."""
+"""State of the interpretation of one message: the decisions that its control headers have made so far."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,13 @@ from smtpgw.core.replies import BAD_HEADER_VALUE, UNSUPPORTED_HEADER, Reply, SMT
 from smtpgw.dialects import values
 from smtpgw.dialects.options import Finding, Options, Verdict
 from smtpgw.message.parser import Header, Message
-from smtpgw.message.words import encode, one_line
+from smtpgw.message.words import encode, replace_controls
 
-MAX_TAGS = 255  # the API's
-# What one message may make us search, and write to the log.
+# The limit of the API.
+MAX_TAGS = 255
+# Limits on the search in one message and on its log line. A search costs the characters of the message for each text.
 MAX_PLACEHOLDERS = 10_000
-MAX_SEARCHED_CHARACTERS = 256 * 1024 * 1024  # texts that are looked for, times what they are looked for in
+MAX_SEARCHED_CHARACTERS = 256 * 1024 * 1024
 MAX_TAG_TEXTS = 1000
 MAX_METADATA_HEADERS = 1000
 MAX_FINDINGS = 200
@@ -26,7 +27,7 @@ MAX_LOGGED_CHARACTERS = 1000
 
 
 class HeaderError(SMTPError):
-    """A control header asks for what Cakemail cannot do, and sending without it would be wrong."""
+    """A control header requires a feature that Cakemail does not have, and that changes what the recipient sees."""
 
     def __init__(self, reply: Reply, finding: Finding) -> None:
         super().__init__(reply)
@@ -35,20 +36,26 @@ class HeaderError(SMTPError):
 
 @dataclass(slots=True)
 class HeaderContext:
-    """One message, its recipients and its account's maps; and what has been decided, where the first decision stands.
+    """A message, its recipients, the maps of its account, and the decisions so far. The first decision on a field wins.
 
-    Effects of rows call these methods. Each ends in exactly one finding, or in an exception.
+    The effect of a row calls these methods. It ends in exactly one finding or in an exception.
     """
 
     message: Message
-    recipients: frozenset[str]  # as `values.comparable`
+    # Recipients in the form of `values.comparable`.
+    recipients: frozenset[str]
     mapping: AccountMap
-    now: float  # seconds since 1970
-    control: Mapping[str, Sequence[str]]  # the control headers of the message: lower-case name → values as they came
+    # Seconds since 1970.
+    now: float
+    # The control headers of the message: lower-case name → values as received.
+    control: Mapping[str, Sequence[str]]
     dialect: str = ""
-    header: str = ""  # the row at hand, as people know it
-    is_repeated: bool = False  # whether the row at hand was applied before
-    siblings: Mapping[str, Any] = field(default_factory=dict)  # the JSON object whose key is at hand
+    # The name of the current row, for people.
+    header: str = ""
+    # Whether the current row was applied before.
+    is_repeated: bool = False
+    # The JSON object that contains the current key.
+    siblings: Mapping[str, Any] = field(default_factory=dict)
     decided: dict[str, Any] = field(default_factory=dict)
     decided_by: dict[str, str] = field(default_factory=dict)
     tags: dict[str, None] = field(default_factory=dict)
@@ -64,42 +71,43 @@ class HeaderContext:
 
     @property
     def shown(self) -> str:
-        """The row at hand, for a log and a reply: clients may name headers and keys at any length."""
+        """The name of the current row for logs and replies, cut, because clients choose the length of names."""
         return self.header[:MAX_SHOWN_CHARACTERS]
 
-    # --- What an effect can say ---------------------------------------------------------------------------------------
+    # --- Results of an effect -----------------------------------------------------------------------------------------
 
     def record(self, verdict: Verdict, detail: str = "") -> None:
+        """Add a finding about the current row, up to MAX_FINDINGS."""
         if len(self.findings) == MAX_FINDINGS:
             verdict, detail = Verdict.STRIP_WARN, "and more, which are not told"
         if len(self.findings) <= MAX_FINDINGS:
             self.findings.append(Finding(self.dialect, self.shown, verdict, detail[:300]))
 
     def refuse(self, what: str) -> NoReturn:
-        """Nothing is sent: `what` is not supported by Cakemail."""
+        """Reject the message, because Cakemail does not support `what`. Raises HeaderError."""
         reply = UNSUPPORTED_HEADER.filled(header=self.shown, what=what[:200])
         raise HeaderError(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, what[:300]))
 
     def refuse_value(self, why: str) -> NoReturn:
-        """Nothing is sent: the value cannot be read."""
+        """Reject the message, because the value of the header is invalid. Raises HeaderError."""
         reply = BAD_HEADER_VALUE.filled(header=self.shown, why=why[:200])
         raise HeaderError(reply, Finding(self.dialect, self.shown, Verdict.REFUSE, why[:300]))
 
     def decide(self, **fields: Any) -> None:
-        """Fields of `Options`, or of its tracking. Whatever was decided before stands."""
+        """Decide fields of `Options` or of its tracking. Earlier decisions are kept."""
         overruled = {self.decided_by[name] for name, value in fields.items() if self.decided.get(name, value) != value}
         for name, value in fields.items():
             if name not in self.decided:
                 self.decided[name], self.decided_by[name] = value, self.header
-        said = ", ".join(f"{name} {values.as_text(value)}" for name, value in fields.items())
+        detail = ", ".join(f"{name} {values.as_text(value)}" for name, value in fields.items())
         if overruled:
-            self.record(Verdict.STRIP_WARN, f"{said}: {', '.join(sorted(overruled))} came first")
+            self.record(Verdict.STRIP_WARN, f"{detail}: {', '.join(sorted(overruled))} came first")
         else:
-            self.record(Verdict.MAP, said)
+            self.record(Verdict.MAP, detail)
 
     def add_tags(self, texts: Sequence[str]) -> None:
-        """Never refuses a message: tags are made to fit, and what was changed or dropped is told."""
-        said, dropped = [], []
+        """Add tags, adapted to the API. The finding lists changed and dropped tags; the message is never rejected."""
+        added, dropped = [], []
         rest = texts[MAX_TAG_TEXTS - self.tag_texts :]
         if rest:
             dropped.append(f"{len(rest)} more dropped")
@@ -108,13 +116,14 @@ class HeaderContext:
             tag = values.tag(text)
             if tag and (tag in self.tags or len(self.tags) < MAX_TAGS):
                 self.tags[tag] = None
-                said.append(tag if tag == text else f"{text} → {tag}")
+                added.append(tag if tag == text else f"{text} → {tag}")
             else:
                 dropped.append(f"{text} dropped")
-        verdict = Verdict.STRIP_WARN if dropped else Verdict.MAP if said else Verdict.STRIP
-        self.record(verdict, "; ".join(dropped + said))
+        verdict = Verdict.STRIP_WARN if dropped else Verdict.MAP if added else Verdict.STRIP
+        self.record(verdict, "; ".join(dropped + added))
 
     def add_metadata(self, pairs: Mapping[str, Any]) -> None:
+        """Add metadata. An earlier value of a key is kept."""
         for key, value in pairs.items():
             self.metadata.setdefault(str(key), values.as_text(value))
         if not pairs:
@@ -127,12 +136,13 @@ class HeaderContext:
             self.record(Verdict.STRIP_WARN, "metadata is only in the gateway's log")
 
     def defer(self, check: Callable[[], None]) -> None:
-        """A check that needs all decisions; it speaks as the row at hand."""
+        """Run a check for the current row once all rows are applied."""
         self.deferred.append((self.dialect, self.header, check))
 
-    # --- What an effect can ask ---------------------------------------------------------------------------------------
+    # --- Queries of an effect -----------------------------------------------------------------------------------------
 
     def has_text(self, text: str) -> bool:
+        """Return whether subject, HTML or text contain a text. Raises HeaderError if the message searches too much."""
         if text not in self.text_presence:
             self.searched_characters += sum(map(len, self.visible_texts()))
             if self.searched_characters > MAX_SEARCHED_CHARACTERS:
@@ -141,17 +151,21 @@ class HeaderContext:
         return self.text_presence[text]
 
     def visible_texts(self) -> tuple[str, ...]:
-        """What a recipient reads: subject, HTML, text."""
+        """Return the texts that a recipient reads: subject, HTML, text."""
         return tuple(part for part in (self.message.subject, self.message.html, self.message.text) if part)
 
     def derive(self, pattern: re.Pattern[str], derive: Callable[[frozenset[str]], frozenset[str]]) -> frozenset[str]:
-        """Return what `derive` makes of the matches of a pattern, computed once."""
+        """Return the result of `derive` for the matches of a pattern. It is computed once."""
         if derive not in self.searched:
             self.searched[derive] = derive(self.search(pattern))
         return self.searched[derive]
 
     def search(self, pattern: re.Pattern[str]) -> frozenset[str]:
-        """What matches in subject, HTML and text. Looked for once, however often a header is repeated."""
+        """Return the matches of a pattern in subject, HTML and text. Each pattern is searched once.
+
+        Raises:
+            HeaderError: There are too many matches.
+        """
         if pattern not in self.searched:
             found: set[str] = set()
             for match in (match for part in self.visible_texts() for match in pattern.finditer(part)):
@@ -162,22 +176,25 @@ class HeaderContext:
         return self.searched[pattern]
 
     def has_header(self, name: str) -> bool:
+        """Return whether the message has a control header."""
         return name.lower() in self.control
 
-    # --- The machinery ------------------------------------------------------------------------------------------------
+    # --- Calls by the interpreter -------------------------------------------------------------------------------------
 
     def begin_row(self, header: str) -> None:
-        """Turn to another row, by the name that people know it by."""
+        """Make a row the current one. `header` is its name for people."""
         self.header = header
         self.is_repeated = header.lower() in self.seen
         self.seen.add(header.lower())
 
     def run_deferred(self) -> None:
+        """Run the deferred checks, each for its own row."""
         for dialect, header, check in self.deferred:
             self.dialect, self.header = dialect, header
             check()
 
     def build_options(self) -> Options:
+        """Return the options of the submission."""
         tracking = {name: self.decided.pop(name) for name in TRACKED if name in self.decided}
         return Options(
             **self.decided,
@@ -192,12 +209,13 @@ class HeaderContext:
 
 
 def shorten_for_log(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata cut to what a line of a log can bear."""
+    """Return metadata cut to the length that a log line may have."""
     pairs = list(metadata.items())[:MAX_LOGGED_PAIRS]
     return {key[:MAX_LOGGED_CHARACTERS]: value[:MAX_LOGGED_CHARACTERS] for key, value in pairs}
 
 
 def make_metadata_headers(metadata: Mapping[str, str]) -> tuple[Header, ...]:
+    """Return the X-Metadata- headers for metadata. Keys and values without a usable character are left out."""
     pairs = islice(metadata.items(), MAX_METADATA_HEADERS)
     named = {f"X-Metadata-{tag}": value for key, value in pairs if (tag := values.tag(key))}
-    return tuple(Header(name, encode(one_line(value))) for name, value in named.items() if value)
+    return tuple(Header(name, encode(replace_controls(value))) for name, value in named.items() if value)

@@ -1,1 +1,1 @@
-"""Octets to a Message (RFC 5322, MIME)."""
+"""Parser that turns the octets of a message into a Message (RFC 5322, MIME)."""

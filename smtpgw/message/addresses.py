@@ -1,4 +1,4 @@
-"""Mailboxes of an address field: display names, comments, groups and all (RFC 5322 §3.4, with §4.4 of old mail)."""
+"""Parser for address fields: display names, comments and groups (RFC 5322 §3.4, and the obsolete forms of §4.4)."""
 
 import functools
 import re
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from smtpgw.message.words import decode, decode_outer_encoding
 
-MAX_CACHED_CHARACTERS = 120  # an app's From is the same in all its mail
-MAX_FIELD_CHARACTERS = 8192  # of a field; a person's name and address need a hundredth of it
+# Short fields are cached, because an application sends all of its mail with the same From.
+MAX_CACHED_CHARACTERS = 120
+MAX_FIELD_CHARACTERS = 8192
 
-# An encoded word comes first: "=?utf-8?q?Doe,_Jane?=" has a comma that separates nothing.
+# Encoded words are matched first: the comma in "=?utf-8?q?Doe,_Jane?=" is not a separator.
 TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<word>=\?[^?\s]+\?[bBqQ]\?[^?]*\?=)"
@@ -20,36 +21,38 @@ TOKEN = re.compile(
 QUOTED_PAIR = re.compile(r"\\(.)")
 COMMENT_PIECE = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=|[^()\\=]+|\\.|.", re.DOTALL)
 ANGLE_PIECE = re.compile(r"[^<>(\"]+|\"(?:[^\"\\]|\\.)*+\"?")
-# White space around a dot or the @, which is no part of the address (RFC 5322 §4.4); inside quotes it is.
+# White space around a dot or the @ is not part of the address (RFC 5322 §4.4), except inside quotes.
 SPACE_IN_ADDRESS = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"?)|(?<!\s)\s++([@.])\s*+|([@.])\s++")
-ROUTE = re.compile(r"^@[^:]*:")  # RFC 5322 §4.4: obsolete, and to be ignored
+# RFC 5322 §4.4: source routes are obsolete and must be ignored.
+ROUTE = re.compile(r"^@[^:]*:")
 ADDRESS = re.compile(r"(?:\"[^\"]*\"|[^@\s\"<>,;:()\[\]\\]+)(?:@(?:[^@\s\"<>,;:()\[\]\\]+|\[[0-9A-Za-z.:]+\]))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One address and the name shown with it, decoded; "" where there is none."""
+    """An address and its decoded display name, "" if there is none."""
 
     name: str
-    address: str  # "root" alone is one too: a local name, whose domain nobody knows
+    # A local name without a domain, such as "root", is accepted too.
+    address: str
 
 
 class NoMailbox(ValueError):
-    """The text is no list of mailboxes."""
+    """The text is not a list of mailboxes."""
 
 
 class NoBrackets(NoMailbox):
-    """A name stands beside an address that is not in angle brackets."""
+    """The text has a display name and an address without angle brackets."""
 
 
 def mailboxes(value: str) -> list[Mailbox]:
-    """Return the mailboxes a field names, including those of groups.
+    """Return the mailboxes of a field, including the members of groups.
 
-    A field that was encoded as a whole, brackets and all (against RFC 2047 §5), is decoded first.
+    A field that was encoded as a whole, including its brackets (against RFC 2047 §5), is decoded first.
 
     Raises:
-        NoMailbox: the field names something else, or nothing.
-        NoBrackets: a name stands beside an address without angle brackets.
+        NoMailbox: The field is empty or is not a list of mailboxes.
+        NoBrackets: The field has a display name and an address without angle brackets.
     """
     return list(parse_cached(value)) if len(value) <= MAX_CACHED_CHARACTERS else parse_uncached(value)
 
@@ -66,12 +69,14 @@ parse_cached = functools.lru_cache(1024)(parse_uncached)
 
 @dataclass(slots=True)
 class Item:
-    """What stands between two separators."""
+    """The text between two separators."""
 
-    phrase: str = ""  # the words, each separated as it was
+    # The words outside the angle brackets, with their original white space.
+    phrase: str = ""
     comment: str = ""
     angle: str | None = None
-    is_broken: bool = False  # words after the angle brackets
+    # Whether words follow the angle brackets.
+    is_broken: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +98,7 @@ class Item:
 
 
 def rejoin_unquoted_name(items: list[Item]) -> list[Item]:
-    """`Doe, Jane <jane@example.com>`, where the name ought to have been quoted, is one mailbox and not two."""
+    """Merge the items of `Doe, Jane <jane@example.com>`, whose display name lacks its quotes, into one."""
     *words, last = items or [Item()]
     if words and last.angle is not None and all(item.is_phrase_only for item in words):
         last.phrase = ", ".join(phrase for item in items if (phrase := item.phrase.strip()))
@@ -111,12 +116,12 @@ def remove_spaces(address: str) -> str:
 
 
 def unquote(phrase: str) -> str:
-    """A display name without the quotes that hold all or a part of it."""
+    """Return a display name without the quotes around all or parts of it."""
     return re.sub(r"\"((?:[^\"\\]|\\.)*+)\"?", lambda quoted: QUOTED_PAIR.sub(r"\1", quoted[1]), phrase)
 
 
 class AddressReader:
-    """Reads one field from left to right."""
+    """Reader of one field, from left to right."""
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -131,7 +136,8 @@ class AddressReader:
             if text in (",", ";"):
                 items.append(Item())
             elif text == ":":
-                items[-1] = Item()  # what came before names a group
+                # The item before the colon is the name of a group.
+                items[-1] = Item()
             elif text == "(":
                 comment = self.read_comment()
                 item.comment = item.comment or comment
@@ -145,7 +151,7 @@ class AddressReader:
         return items
 
     def read_comment(self) -> str:
-        """Read the rest of a comment, which may hold others (RFC 5322 §3.2.2), and return its text."""
+        """Read the rest of a comment, which may contain other comments (RFC 5322 §3.2.2), and return its text."""
         depth, text_so_far = 1, ""
         while depth and (found := COMMENT_PIECE.match(self.value, self.at)):
             text = found[0]
@@ -155,7 +161,7 @@ class AddressReader:
         return text_so_far
 
     def read_angle(self) -> str:
-        """Read to the closing bracket and return what stands before it, without comments."""
+        """Read to the closing bracket and return the text before it, without comments."""
         pieces: list[str] = []
         while True:
             if found := ANGLE_PIECE.match(self.value, self.at):

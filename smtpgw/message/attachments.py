@@ -1,4 +1,4 @@
-"""Attachments as the API takes them: nine types, names of plain letters, clean base64."""
+"""Conversion of parts to attachments that the API accepts: nine types, ASCII file names, clean base64."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from smtpgw.core.replies import UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, SMTPEr
 from smtpgw.message import transfer
 from smtpgw.message.parts import Part
 
-# The extension of a name → the API's type.
+# File name extension → type of the API.
 TYPES = {
     "csv": "csv",
     "doc": "doc",
@@ -39,14 +39,19 @@ EXTENSIONS = {
     "text/comma-separated-values": "csv",
     "text/csv": "csv",
 }
-# Types that are refused by their own name: what they are says more than what their file is called.
-CANNOT_BE_CARRIED = {
+# Types that are rejected with a description of the type, which says more than the file name.
+# The API would break these multiparts or lose their meaning.
+UNSUPPORTED_TYPES = {
     "application/ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
-    "application/vnd.ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
     "application/pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
+    "application/vnd.ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
     "application/x-pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",
+    "multipart/encrypted": "An encrypted message (multipart/encrypted)",
+    "multipart/mailgun-variables": "A part with Mailgun's variables (multipart/mailgun-variables)",
+    "multipart/report": "A delivery report (multipart/report)",
+    "multipart/signed": "A signed message (multipart/signed)",
 }
-# Letters whose plain form is a convention of their languages and no decomposition of Unicode.
+# Letters whose ASCII form is a convention of their language, not a decomposition of Unicode.
 TRANSLITERATIONS = str.maketrans(
     {
         "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS",
@@ -56,42 +61,53 @@ TRANSLITERATIONS = str.maketrans(
     }
 )  # fmt: skip
 OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
-MAX_READ_CHARACTERS = 1000  # of a name that are looked at
-MAX_NAME_CHARACTERS = 200  # file systems allow 255 with the extension
+# Only the beginning of a long file name is read.
+MAX_READ_CHARACTERS = 1000
+# File systems allow 255 octets with the extension.
+MAX_NAME_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The three fields of the API."""
+    """An attachment with the three fields of the API."""
 
     filename: str
     type: str
-    content: str  # base64, padded, without line breaks
+    # Base64 with padding and without line breaks.
+    content: str
 
 
 def make_attachment(part: Part, taken: dict[str, int]) -> Attachment:
-    """The attachment a part becomes. `taken` counts those that wanted a name, in lower case; this one is added.
+    """Return the attachment for a part.
+
+    Args:
+        part: The part with the file.
+        taken: How often each file name, in lower case, was requested in this message. The new name is added.
 
     Raises:
         SMTPError: UNSUPPORTED_ATTACHMENT, UNSUPPORTED_PART, BAD_STRUCTURE.
     """
-    if what := CANNOT_BE_CARRIED.get(part.type) or describe_unsupported(part):
+    if what := describe_unsupported(part):
         raise SMTPError(UNSUPPORTED_PART.filled(what=what))
     base, ending = choose_name(part)
-    # Its octets as they are: text in a charset of its own too, since a digest of them may be known elsewhere.
+    # The octets stay unchanged, even of text in another charset, because the recipient may compare their digest.
     octets = transfer.encode_base64(part.body, part.encoding)
     return Attachment(make_unique(base, ending, taken), TYPES[ending], octets)
 
 
 def describe_unsupported(part: Part) -> str:
+    """Return the description of a file that is rejected because of its type, "" for other files."""
+    if part.type in UNSUPPORTED_TYPES:
+        return UNSUPPORTED_TYPES[part.type]
     if part.type.startswith("message/"):
         return f"An attached message ({part.type})"
-    return CANNOT_BE_CARRIED["application/ms-tnef"] if part.file_name.lower() == "winmail.dat" else ""
+    return UNSUPPORTED_TYPES["application/ms-tnef"] if part.file_name.lower() == "winmail.dat" else ""
 
 
 def choose_name(part: Part) -> tuple[str, str]:
-    """What the file will be called. The extension decides; where it is none of the API's, the content type does."""
-    name = re.split(r"[/\\]", part.file_name)[-1]  # RFC 2183 §2.3: never a path
+    """Return the base and the extension of the file name. The type decides if the API does not know the extension."""
+    # RFC 2183 §2.3: the path in a file name must be ignored.
+    name = re.split(r"[/\\]", part.file_name)[-1]
     base, ending = name.rpartition(".")[0], extension(name)
     if ending not in TYPES:
         base, ending = name, EXTENSIONS.get(part.type, "")
@@ -102,14 +118,14 @@ def choose_name(part: Part) -> tuple[str, str]:
 
 
 def extension(name: str) -> str:
-    """The extension of a file name as the API spells it, "" where there is none."""
+    """Return the extension of a file name in the spelling of the API, "" if there is none."""
     _, dot, ending = name.lower().rpartition(".")
     return SPELLINGS.get(ending, ending) if dot else ""
 
 
 def make_ascii(base: str) -> str:
-    """A name in the API's characters; "" where nothing is left of it."""
-    # Composed first: macOS writes the umlaut as two characters.
+    """Return a name in the characters that the API accepts, "" if none is left."""
+    # The name is composed first, because macOS writes an umlaut as two characters.
     known = unicodedata.normalize("NFC", base[:MAX_READ_CHARACTERS]).translate(TRANSLITERATIONS)
     letters = "".join(c for c in unicodedata.normalize("NFKD", known) if not unicodedata.combining(c))
     name = OTHER_CHARACTERS.sub("_", letters)[:MAX_NAME_CHARACTERS]
@@ -117,6 +133,7 @@ def make_ascii(base: str) -> str:
 
 
 def make_unique(base: str, ending: str, taken: dict[str, int]) -> str:
+    """Return a file name that no other attachment has, and add it to `taken`."""
     name = f"{base}.{ending}"
     first = name.lower()
     while name.lower() in taken:

@@ -1,27 +1,20 @@
-"""What a message says, as one text and one HTML, and which of its parts are files (RFC 2046 §5.1, RFC 2183)."""
+"""Conversion of a tree of parts to one text, one HTML and a list of files (RFC 2046 §5.1, RFC 2183)."""
 
 import html
 from dataclasses import dataclass, field
 
 from smtpgw.core.replies import UNSUPPORTED_PART, SMTPError
 from smtpgw.message import charsets, flowed, growth, reports, transfer
-from smtpgw.message.attachments import EXTENSIONS, TYPES, extension
+from smtpgw.message.attachments import EXTENSIONS, TYPES, UNSUPPORTED_TYPES, extension
 from smtpgw.message.parts import Part
 
-# Multiparts that mean something the API would break or cannot say.
-CANNOT_BE_CARRIED = {
-    "multipart/encrypted": "An encrypted message (multipart/encrypted)",
-    "multipart/mailgun-variables": "A part with Mailgun's variables (multipart/mailgun-variables)",
-    "multipart/report": "A delivery report (multipart/report)",
-    "multipart/signed": "A signed message (multipart/signed)",
-}
-# Versions of the same message for readers that the API does not write for.
+# Alternative versions of the message for clients that the API does not support.
 DROPPED = ("text/x-amp-html", "text/watch-html")
 
 
 @dataclass(slots=True)
 class Body:
-    """What a part says, in one form or in both; None where it does not."""
+    """The text and the HTML of a part; None for a form that it does not have."""
 
     text: str | None = None
     html: str | None = None
@@ -37,16 +30,17 @@ class Body:
 
 @dataclass(slots=True)
 class BodyCollector:
-    """What has been found besides the text while reading the parts of one message."""
+    """Collector of the text, files, invitations and notes of one message."""
 
     is_bounce: bool = False
-    limit_bytes: int = growth.DEFAULT_LIMIT_BYTES  # of a text, in memory
+    # The memory that one text may take.
+    limit_bytes: int = growth.DEFAULT_LIMIT_BYTES
     files: list[Part] = field(default_factory=list)
     invitations: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def collect(self, part: Part) -> Body:
-        """What `part` says; the files in it are added to `files`.
+        """Return the body of a part and add its files to `files`.
 
         Raises:
             SMTPError: UNSUPPORTED_PART, BAD_STRUCTURE, REQUEST_TOO_BIG.
@@ -55,11 +49,11 @@ class BodyCollector:
             return Body(text=reports.render(part))
         if self.is_bounce and part.type == "multipart/report":
             return self.collect_report(part)
-        if what := CANNOT_BE_CARRIED.get(part.type):
-            raise SMTPError(UNSUPPORTED_PART.filled(what=what))
         if part.type == "multipart/alternative":
             return self.collect_alternative(part)
         if part.type.startswith("multipart/"):
+            if part.type in UNSUPPORTED_TYPES:
+                raise SMTPError(UNSUPPORTED_PART.filled(what=UNSUPPORTED_TYPES[part.type]))
             return self.concatenate([self.collect(child) for child in part.children])
         if part.type in DROPPED:
             self.notes.append(f"dropped a part of type {part.type}")
@@ -73,7 +67,7 @@ class BodyCollector:
         return Body(text=reports.remove_copy(text) if self.is_bounce else text)
 
     def collect_report(self, part: Part) -> Body:
-        """Return what a delivery report says, without files: nothing in it is worth refusing the others for."""
+        """Return the body of a delivery report. Its files are dropped, so that they cannot cause a rejection."""
         kept = len(self.files)
         body = self.concatenate([self.collect(child) for child in part.children])
         self.notes += [f"dropped a part of type {file.type} of the delivery report" for file in self.files[kept:]]
@@ -81,11 +75,11 @@ class BodyCollector:
         return body
 
     def collect_alternative(self, part: Part) -> Body:
-        """Return the last text and the last HTML: the sender puts the best last (RFC 2046 §5.1.4).
+        """Return the last text and the last HTML, because the best alternative comes last (RFC 2046 §5.1.4).
 
-        A blank part replaces nothing: it comes from a template that was left empty, or from a surplus boundary.
+        A blank part does not replace an earlier one: it comes from an empty template or a surplus boundary.
         """
-        said, unknown = Body(), Body()
+        known, unknown = Body(), Body()
         for child in part.children:
             if child.type == "text/calendar" and child.disposition != "attachment":
                 self.invitations.append(child)
@@ -94,15 +88,19 @@ class BodyCollector:
             if child.type.startswith("text/") and child.type not in ("text/plain", "text/html"):
                 unknown = body
             else:
-                said = Body(choose_version(said.text, body.text), choose_version(said.html, body.html))
-        if said.is_empty:
+                known = Body(choose_version(known.text, body.text), choose_version(known.html, body.html))
+        if known.is_empty:
             return unknown
         if not unknown.is_empty:
             self.notes.append("dropped an alternative in another text format")
-        return said
+        return known
 
     def decode_text(self, part: Part) -> str:
-        """Return what a part of text says. Raises SMTPError: BAD_STRUCTURE, REQUEST_TOO_BIG."""
+        """Return the decoded text of a part.
+
+        Raises:
+            SMTPError: BAD_STRUCTURE, REQUEST_TOO_BIG.
+        """
         octets = transfer.decode(part.body, part.encoding)
         label = part.parameters.get("charset", "") or (
             charsets.find_html_label(octets) if part.type == "text/html" else ""
@@ -110,20 +108,20 @@ class BodyCollector:
         text = charsets.decode(octets, label).removeprefix("\ufeff").replace("\0", "")
         growth.check(growth.memory_bytes([text]), self.limit_bytes)
         if "\r" in text:
-            # Twice: Ruby's mail 2.7 ends lines with CR CR LF.
+            # CR LF is replaced twice, because Ruby's mail 2.7 ends lines with CR CR LF.
             text = text.replace("\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
         if part.type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
             return flowed.join_paragraphs(text, part.parameters.get("delsp", "").lower() == "yes")
         return text
 
     def concatenate(self, bodies: list[Body]) -> Body:
-        """Parts that follow each other in a message, as one: a mailing list's footer, text around a picture.
+        """Join parts that follow each other, such as a text and the footer of a mailing list.
 
-        Where one of them is HTML the others are made HTML too, since readers of HTML do not see the text version. A
-        text version that would not say everything is left out, and so are blank parts: surplus boundaries make them.
+        If one of them is HTML the others are converted to HTML, because readers of HTML do not see the text version.
+        An incomplete text version is left out. Blank parts are left out too: they come from surplus boundaries.
 
         Raises:
-            SMTPError: REQUEST_TOO_BIG
+            SMTPError: REQUEST_TOO_BIG.
         """
         visible = [body for body in bodies if not body.is_blank] or [body for body in bodies if not body.is_empty][-1:]
         if len(visible) < 2:
@@ -148,23 +146,24 @@ class BodyCollector:
         return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"
 
 
-def is_blank(said: str | None) -> bool:
-    return not said or said.isspace()
+def is_blank(text: str | None) -> bool:
+    return not text or text.isspace()
 
 
 def choose_version(earlier: str | None, later: str | None) -> str | None:
-    """Return the later of two versions unless only the earlier one says something."""
+    """Return the later of two versions, or the earlier one if the later one is missing or blank."""
     return earlier if later is None or (is_blank(later) and earlier is not None) else later
 
 
 def is_file(part: Part) -> bool:
-    """Whether a part is a file and not something to read: text that is not said to be attached is to be read.
+    """Return whether a part is a file. Text without an attachment disposition is part of the body.
 
-    Text of a kind nobody knows is read as plain text (RFC 2046 §4.1.4), unless it has a name. A file that is one by its
-    name is no text, whatever its client calls it.
+    Text of an unknown subtype is read as plain text (RFC 2046 §4.1.4), unless it has a file name. A part whose file
+    name has an extension of the API is a file, whatever its type.
     """
     if part.disposition not in ("", "inline") or not part.type.startswith("text/"):
-        return True  # RFC 2183 §2.8: what we do not know is as good as attached
+        # RFC 2183 §2.8: an unknown disposition is treated as "attachment".
+        return True
     if extension(part.file_name) in TYPES:
         return True
     if part.type in ("text/plain", "text/html"):

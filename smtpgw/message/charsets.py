@@ -1,8 +1,8 @@
-"""Octets to text, whatever the charset claims to be.
+"""Decoding of octets to text that tolerates wrong charset labels.
 
-Follows what mail readers do, which is the WHATWG Encoding Standard: labels of old charsets mean the larger ones that
-Windows really wrote. Codecs come from a table made once; a client's label is never handed to Python's codec search,
-which would import modules by that name and knows codecs that are no charsets.
+It follows the WHATWG Encoding Standard, as mail readers do: the labels of old charsets stand for the larger charsets
+that Windows wrote under them. Codecs come from a table that is built once. A client's label is never passed to Python's
+codec search, which would import modules by that name and includes codecs that are not charsets.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from smtpgw.message import japanese
 WINDOWS_1252 = "cp1252"
 UTF_8 = "utf_8"
 
-# Labels that claim less than what is sent under them (WHATWG Encoding Standard §4.2, and §9 to §13 for the far east).
+# Charsets that are decoded as a superset (WHATWG Encoding Standard §4.2, and §9 to §13 for East Asian charsets).
 SUPERSETS = {
     "latin_1": WINDOWS_1252,
     "iso8859_9": "cp1254",
@@ -31,8 +31,8 @@ SUPERSETS = {
     "euc_kr": "cp949",
     "iso2022_jp": "iso2022_jp_ext",
 }
-# Names that neither Python's table of aliases nor the Encoding Standard has: of codecs without an alias, of PHP's
-# mbstring, of the API's `encoding`, of Java and of Windows.
+# Labels that are missing in Python's aliases and in the Encoding Standard: codecs without an alias, and the names that
+# PHP's mbstring, the API's `encoding`, Java and Windows use.
 MORE_LABELS = {
     "koi8-u": "koi8_u",
     "koi8-t": "koi8_t",
@@ -62,21 +62,23 @@ MORE_LABELS = {
     "x-user-defined": WINDOWS_1252,
 } | {f"win-{number}": f"cp{number}" for number in range(1250, 1259)}
 NO_CHARSETS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs"}
-UTF_7 = "utf_7"  # the one codec here that makes lone surrogates, which no JSON can carry
-# Of mistakes UTF-7 is decoded slowly and in one go; mail that large was never written in it.
+# UTF-7 is the only codec here that yields lone surrogates, which JSON cannot carry.
+UTF_7 = "utf_7"
+# Invalid UTF-7 is slow to decode, and the decoder cannot be interrupted.
 MAX_UTF_7_BYTES = 1024 * 1024
-# Five octets have no character in windows-1252; the Encoding Standard leaves them the control characters they are.
+# Five octets have no character in windows-1252; the Encoding Standard maps them to control characters.
 WINDOWS_1252_CHARACTERS = "".join(
     chr(octet) if octet in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes([octet]).decode(WINDOWS_1252)
     for octet in range(256)
 )
-# UTF-8 that a program cut at an octet limit: what is left of the last character, and an ellipsis after it.
+# The end of UTF-8 text that was cut at an octet limit: an incomplete character, and possibly an ellipsis.
 CUT_CHARACTER = re.compile(
     rb"([\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})((?:\xe2\x80\xa6|[ .()\[\]])*)\Z"
 )
 MAX_CUT_TAIL_BYTES = 16
 META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?\s*+([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-MAX_META_BYTES = 1024  # HTML §4.2.5.4: the declaration stands within these
+# HTML §4.2.5.4: the declaration must be within the first 1024 octets.
+MAX_META_BYTES = 1024
 
 
 def normalize_label(label: str) -> str:
@@ -88,7 +90,8 @@ def build_codecs() -> dict[str, str]:
     named = {label: codec for label, codec in named.items() if codec not in NO_CHARSETS}
     labelled = {normalize_label(label): codec for label, codec in (named | MORE_LABELS).items()}
     for label, name in LABELS.items():
-        if codec := labelled.get(normalize_label(name)):  # none for "replacement", which is for browsers
+        # The encoding "replacement" exists for browsers only and has no codec.
+        if codec := labelled.get(normalize_label(name)):
             labelled.setdefault(normalize_label(label), codec)
     return {label: SUPERSETS.get(codec, codec) for label, codec in labelled.items()}
 
@@ -98,16 +101,16 @@ CODECS = build_codecs()
 
 @functools.lru_cache(1024)
 def find_codec(label: str) -> str:
-    """The codec for a label, "" for one that says nothing about octets above 127."""
+    """Return the codec for a label, "" if the label is unknown or does not define octets above 127."""
     codec = CODECS.get(normalize_label(label), "")
     return "" if codec == "ascii" else codec
 
 
 def decode(octets: bytes, label: str = "") -> str:
-    """Decode `octets` as the charset `label`; never fails, and makes no lone surrogates.
+    """Decode octets. Never fails, and never returns lone surrogates.
 
-    Where the label is missing, unknown or `us-ascii`, octets above 127 are UTF-8 if they can be, else windows-1252.
-    Octets that a known charset cannot have written are tried as UTF-8 before any is lost.
+    If the label is missing, unknown or `us-ascii`, the octets are decoded as UTF-8, or as windows-1252 if they are not
+    valid UTF-8. Octets that are invalid in the charset of the label are tried as UTF-8 before any is replaced.
     """
     codec = find_codec(label[:40])
     if not codec or is_mislabelled(octets, codec):
@@ -124,18 +127,18 @@ def decode(octets: bytes, label: str = "") -> str:
 
 
 def is_mislabelled(octets: bytes, codec: str) -> bool:
-    """Whether octets are sure to be something else: ASCII that is called UTF-16, megabytes of UTF-7."""
+    """Return whether the label must be wrong: ASCII labelled UTF-16, or more UTF-7 than any program writes."""
     if codec == UTF_7:
         return len(octets) > MAX_UTF_7_BYTES
     return codec.startswith("utf_16") and b"\0" not in octets and octets.isascii()
 
 
 def decode_header(octets: bytes, declared: str) -> str:
-    """Decode the octets of a header field, which has no label of its own: RFC 6532 allows UTF-8 and nothing else.
+    """Decode the octets of a header field. A field has no label; RFC 6532 allows only UTF-8.
 
     Args:
-        octets: as they came.
-        declared: the charset that the message declares for its text. Old programs use it for their header fields, too.
+        octets: The octets as received.
+        declared: The charset that the message declares for its text. Old programs use it for header fields too.
     """
     with contextlib.suppress(UnicodeDecodeError):
         return octets.decode(UTF_8)
@@ -149,7 +152,7 @@ def decode_header(octets: bytes, declared: str) -> str:
 
 
 def find_html_label(octets: bytes) -> str:
-    """The charset that an HTML document without a label declares in itself, "" for UTF-8 and where it does not say."""
+    """Return the charset that an HTML document declares, "" if it is valid UTF-8 or has no declaration."""
     if found := META_CHARSET.search(octets, 0, MAX_META_BYTES):
         try:
             octets.decode(UTF_8)
@@ -166,9 +169,9 @@ def decode_utf_8_or_windows_1252(octets: bytes) -> str:
 
 
 def decode_cut_utf_8(octets: bytes) -> str:
-    """Return the text of UTF-8 that ends inside a character, "" for what is none.
+    """Return the text of UTF-8 octets that end inside a character, "" for other octets.
 
-    A single octet after ASCII is none: it is as likely a letter of windows-1252.
+    A single octet above 127 after ASCII does not count: it is as likely to be a letter of windows-1252.
     """
     found = CUT_CHARACTER.search(octets, max(0, len(octets) - MAX_CUT_TAIL_BYTES))
     if not found:
@@ -186,13 +189,14 @@ def decode_windows_1252(octets: bytes) -> str:
 
 
 def decode_mislabelled(octets: bytes, codec: str) -> str:
-    """Text of octets that are not what they are said to be."""
+    """Decode octets that are invalid in the codec of their label."""
     if codec == UTF_8:
-        # Where none of it is UTF-8, the program writes another charset and puts the same label on all of its mail.
+        # If no part is valid UTF-8, the program writes another charset and labels all of its mail UTF-8.
         if octets.decode(UTF_8, "ignore").isascii():
             return decode_cut_utf_8(octets) or decode_windows_1252(octets)
         return octets.decode(UTF_8, "replace")
-    if not octets.isascii():  # charsets of seven bits would pass for UTF-8, escape sequences and all
+    # A seven-bit charset with its escape sequences would be valid UTF-8.
+    if not octets.isascii():
         with contextlib.suppress(UnicodeDecodeError):
             return octets.decode(UTF_8)
     if codec in japanese.CODECS:

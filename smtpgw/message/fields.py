@@ -1,39 +1,44 @@
-"""Header fields: where a section of them ends, and one from the next (RFC 5322 §2.2, §3.6.8)."""
+"""Parser for header sections: their end, and the fields in them (RFC 5322 §2.2, §3.6.8)."""
 
 import re
 from dataclasses import dataclass
 
 from smtpgw.core.replies import BAD_STRUCTURE, HEADERS_TOO_BIG, SMTPError
 from smtpgw.message import charsets, parameters
-from smtpgw.message.words import escape_octets, one_line
+from smtpgw.message.words import escape_octets, replace_controls
 
-MAX_SECTION_BYTES = 256 * 1024  # of a message or of a part; SendGrid's JSON for some thousand recipients fits
+# The header section of a message or part. X-SMTPAPI with the data of many recipients must fit.
+MAX_SECTION_BYTES = 256 * 1024
 MAX_SECTION_FIELDS = 1000
 
 FIELD = re.compile(r"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*+)(?:\n|\Z)")
-LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)  # and not like "https://"
-FOLD = re.compile(r"(?<!\r)\r*+\n")  # RFC 5322 §2.2.3: the white space after it stays. Each flood of CR is read once
+# White space or a line end must follow the colon, so that "https://" does not match.
+LOOKS_LIKE_A_FIELD = re.compile(r"^[!-9;-~]+[ \t]*:(?:[ \t]|$)", re.MULTILINE)
+# RFC 5322 §2.2.3: the white space after the line end is kept. The lookbehind keeps the search linear in a run of CRs.
+FOLD = re.compile(r"(?<!\r)\r*+\n")
 BLANK_LINE = re.compile(rb"\r*\n")
 END_OF_SECTION = re.compile(rb"\n\r*\n")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of editors that wrote a template
+# Some editors write a byte order mark at the beginning of a template.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MBOX_LINE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
-# A message that begins with an empty line, as a text block in a program does, and has these after it, means them.
+# Empty lines before these fields are ignored: a message from a text block in a program begins with one.
 MESSAGE_FIELD = re.compile(rb"(?:\r*+\n)++(?=(?:From|To|Subject|Date|Mime-Version|Content-Type):)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One header field, unfolded, on one line.
+    """A header field, unfolded to one line.
 
-    Octets above 127 were UTF-8, else the charset that the message declares, else windows-1252.
+    Octets above 127 are decoded as UTF-8, the charset that the message declares, or windows-1252, in this order.
     """
 
     name: str
-    value: str  # encoded words (RFC 2047) are left as they are
+    # Encoded words (RFC 2047) are not decoded.
+    value: str
 
 
 def find_message_start(raw: bytes) -> int:
-    """Where the header section begins: after what mbox files and careless programs put before it."""
+    """Return the start of the header section, after a byte order mark, an mbox line or empty lines."""
     start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     mbox = MBOX_LINE.match(raw, start)
     start = mbox.end() if mbox else start
@@ -42,13 +47,17 @@ def find_message_start(raw: bytes) -> int:
 
 
 def parse_section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[tuple[Header, ...], int]:
-    """Return the header fields of a message or of a part that is `raw[start:end]`, and where its body begins.
+    """Return the header fields of a message or part, and the position of its body.
 
-    `charset` is that of octets above 127 which are no UTF-8; the one that Content-Type declares where it is "".
+    If the empty line before the body is missing, the body begins at the first line that is not a field, provided that
+    no field follows. A line between fields that is neither a field nor a continuation is rejected: part of the message,
+    possibly Bcc or Content-Type, would be lost whichever way the line is read.
 
-    Where the empty line before the body is missing, the body begins with the first line that is no field, provided
-    that no field comes after it. A line that is neither field nor continuation among others is refused: whether its
-    author meant a header or the body, part of the message would be lost, Bcc and Content-Type perhaps.
+    Args:
+        raw: The octets of the whole message.
+        start: The position of the message or part in `raw`.
+        end: The end of the message or part in `raw`.
+        charset: The charset of octets above 127 that are not UTF-8. By default the one that Content-Type declares.
 
     Raises:
         SMTPError: BAD_STRUCTURE, HEADERS_TOO_BIG.
@@ -80,7 +89,7 @@ def parse_section(raw: bytes, start: int, end: int, charset: str = "") -> tuple[
 
 
 def find_declared_charset(block: str, found: list[tuple[str, str]]) -> str:
-    """Return the charset that Content-Type declares for octets of the section above 127, "" where there are none."""
+    """Return the charset that Content-Type declares, "" if there is none or the section is ASCII."""
     if block.isascii():
         return ""
     content_type = next((value for name, value in found if name.lower() == "content-type"), "")
@@ -88,17 +97,17 @@ def find_declared_charset(block: str, found: list[tuple[str, str]]) -> str:
 
 
 def make_headers(found: list[tuple[str, str]], charset: str) -> tuple[Header, ...]:
-    """Return the fields whose names and values were found; the octets of the values are given as Latin-1."""
+    """Return the fields for pairs of names and values. The values are octets decoded as Latin-1."""
     return tuple([Header(name, decode_value(value, charset)) for name, value in found])
 
 
 def decode_value(value: str, charset: str) -> str:
-    """Return the text of a field's octets, given as Latin-1."""
+    """Return the text of a field. Its octets are passed as Latin-1."""
     if "\n" in value:
         value = FOLD.sub("", value)
     if not value.isascii():
         if "=?" in value:
             value = escape_octets(value)
-        # Stripped of ASCII alone: the octet A0 of a character is no space yet.
+        # Only ASCII white space is stripped: the octet A0 may be part of a character.
         value = charsets.decode_header(value.strip(" \t\r\n").encode("latin_1"), charset)
-    return one_line(value.strip())
+    return replace_controls(value.strip())

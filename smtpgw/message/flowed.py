@@ -1,25 +1,29 @@
-"""format=flowed: the paragraphs their author wrote, from the lines they were sent in (RFC 3676).
+"""Decoding of format=flowed: joins the lines of each paragraph (RFC 3676).
 
-The API re-encodes the text and does not say `format=flowed` for it, so that what was a paragraph would arrive broken
-after every 70 or so characters, and with `DelSp=yes` with a space in the middle of long words.
+The API encodes the text again without `format=flowed`. Without this step a paragraph would arrive as short lines, and
+with `DelSp=yes` as words with spaces in them.
 """
 
-MAX_LINES = 50_000  # beyond it the text stays as it is, which every reader of plain text can show (RFC 3676 §4)
-SIGNATURE = "-- "  # RFC 3676 §4.3: never flowed
+# A longer text is not joined; every reader of plain text can show it as it is (RFC 3676 §4).
+MAX_LINES = 50_000
+# RFC 3676 §4.3: the signature separator is never a flowed line.
+SIGNATURE = "-- "
 
 
 def join_paragraphs(text: str, delete_space: bool) -> str:
-    """`text`, its lines ended by newlines, with flowed lines joined and space-stuffing removed."""
+    """Return a text with flowed lines joined and space-stuffing removed. Its lines end with newlines."""
     if text.count("\n") > MAX_LINES:
         return text
     lines: list[str] = []
-    depth, paragraph = 0, ""  # the flowed line so far
+    # `paragraph` holds the flowed lines that are not complete yet.
+    depth, paragraph = 0, ""
     for line in text.split("\n"):
         unquoted = line.lstrip(">")
         quotes = len(line) - len(unquoted)
         unquoted = unquoted.removeprefix(" ")  # RFC 3676 §4.4
         if paragraph and (quotes != depth or unquoted == SIGNATURE):
-            lines.append(quote(depth, paragraph))  # RFC 3676 §4.5: improperly flowed
+            # RFC 3676 §4.5: a change of the quote depth ends an improperly flowed paragraph.
+            lines.append(quote(depth, paragraph))
             paragraph = ""
         depth = quotes
         if unquoted.endswith(" ") and unquoted != SIGNATURE:

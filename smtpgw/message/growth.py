@@ -1,7 +1,7 @@
-"""How large a message may become: each step that makes more of its octets asks here before it takes the memory.
+"""Limit on the memory of a message while it is converted. Each step that expands it checks here before it allocates.
 
-A text of "&" is five times as long in HTML, an image is embedded wherever the HTML refers to it, and one character
-outside the Basic Multilingual Plane makes each character of a Python string take four octets.
+Converting to HTML expands characters such as "&", an image is embedded once for each reference to it, and one character
+outside the Basic Multilingual Plane makes every character of a Python string take four octets.
 """
 
 import sys
@@ -9,18 +9,20 @@ from collections.abc import Iterable
 
 from smtpgw.core.replies import REQUEST_TOO_BIG, SMTPError
 
-DEFAULT_LIMIT_BYTES = 52_428_800  # SMTPGW_MAX_REQUEST_BYTES where nobody has set it or SMTPGW_MAX_MESSAGE_BYTES
-MAX_SHORT_CHARACTERS = 1000  # up to here, the fixed part of a string's size would be taken for characters
+# The default of SMTPGW_MAX_REQUEST_BYTES with the default of SMTPGW_MAX_MESSAGE_BYTES.
+DEFAULT_LIMIT_BYTES = 52_428_800
+# The fixed part of a string's size would distort the result for shorter strings.
+MAX_SHORT_CHARACTERS = 1000
 
 
 def check(octets: int, limit_bytes: int) -> None:
-    """Raises SMTPError: REQUEST_TOO_BIG above the limit."""
+    """Raise SMTPError (REQUEST_TOO_BIG) if the size is above the limit."""
     if octets > limit_bytes:
         raise SMTPError(REQUEST_TOO_BIG.filled(limit=limit_bytes))
 
 
 def bytes_per_character(text: str) -> int:
-    """Return the octets of memory that each character of a string takes: as many as its largest needs."""
+    """Return the memory in octets of each character of a string, which its largest character determines."""
     if text.isascii():
         return 1
     if len(text) > MAX_SHORT_CHARACTERS:
@@ -30,7 +32,7 @@ def bytes_per_character(text: str) -> int:
 
 
 def memory_bytes(texts: Iterable[str], characters: int = 0) -> int:
-    """Return the memory of a string that is made of these, and of so many characters more."""
+    """Return the memory of a string that joins `texts` and has `characters` more characters."""
     length, each = characters, 1
     for text in texts:
         length += len(text)

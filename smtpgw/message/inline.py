@@ -1,7 +1,7 @@
-"""Images that HTML shows from other parts of the message, put into the HTML itself (RFC 2392, RFC 2397).
+"""Embedding of images that the HTML refers to by Content-ID (RFC 2392) as `data:` URLs (RFC 2397).
 
-The API has no parts beside the HTML. A `data:` address keeps the image with it, and is shown by Apple Mail,
-Thunderbird and others; not by Gmail and Outlook.
+The API has no related parts. Apple Mail and Thunderbird, among others, show images in `data:` URLs; Gmail and Outlook
+do not.
 """
 
 import re
@@ -14,7 +14,8 @@ from smtpgw.message import growth, transfer
 from smtpgw.message.parts import Part
 
 REFERENCE = re.compile(r"(?<![\w.-])cid:([^\"'\s)<>]+)", re.IGNORECASE)
-MAX_EMBEDDED_CHARACTERS = 8 * 1024 * 1024  # or as much as the message is long: an image may be shown a thousand times
+# The limit is the length of the message if that is larger. It exists because an image may be shown many times.
+MAX_EMBEDDED_CHARACTERS = 8 * 1024 * 1024
 TYPES_BY_EXTENSION = {
     "bmp": "image/bmp",
     "gif": "image/gif",
@@ -33,10 +34,10 @@ def content_id(part: Part) -> str:
 
 
 def count_references(html: str, names: Collection[str]) -> Counter[str]:
-    """Return how often the HTML refers to each Content-ID that there is.
+    """Return how often the HTML refers to each Content-ID of `names`.
 
     Raises:
-        SMTPError: UNSUPPORTED_PART for too many references, to whatever.
+        SMTPError: UNSUPPORTED_PART if there are too many references, whether their images exist or not.
     """
     found = Counter[str]()
     for number, reference in enumerate(REFERENCE.finditer(html)):
@@ -49,17 +50,22 @@ def count_references(html: str, names: Collection[str]) -> Counter[str]:
 
 
 def image_type(part: Part) -> str:
-    """The type of an image that can be shown, "" for other parts; by its name where the client gives no type."""
+    """Return the type of an image, "" for other parts. The file name decides if the type is generic."""
     if part.type == "application/octet-stream":
         return TYPES_BY_EXTENSION.get(part.file_name.lower().rpartition(".")[2], "")
     return part.type if SAFE_TYPE.fullmatch(part.type) else ""
 
 
 def embed(html: str, images: Mapping[str, Part], limit_bytes: int) -> str:
-    """`html` with each image, given by its Content-ID, in the place that refers to it.
+    """Return the HTML with each reference to an image replaced by a `data:` URL.
+
+    Args:
+        html: The HTML of the message.
+        images: The parts with the images by their Content-IDs.
+        limit_bytes: The memory that the result may take.
 
     Raises:
-        SMTPError: UNSUPPORTED_PART or REQUEST_TOO_BIG when the HTML would become too big, BAD_STRUCTURE.
+        SMTPError: UNSUPPORTED_PART or REQUEST_TOO_BIG if the HTML would become too big, BAD_STRUCTURE.
     """
     addresses = {
         name: f"data:{image_type(part)};base64,{transfer.encode_base64(part.body, part.encoding)}"

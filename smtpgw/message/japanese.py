@@ -1,7 +1,7 @@
-"""Japanese text as Windows writes it: CP50220 under the label ISO-2022-JP, CP51932 under EUC-JP.
+"""Decoding of Japanese text as Windows writes it: CP50220 labelled ISO-2022-JP, and CP51932 labelled EUC-JP.
 
-Both add to JIS X 0208 the rows that NEC had (①, ㈱, №, and kanji of names such as 髙). Python's codecs know neither,
-so that an error handler supplies the characters from CP932, which has them all.
+Both extend JIS X 0208 with the rows of NEC (①, ㈱, №, and kanji of names such as 髙). Python has a codec for neither.
+An error handler takes the missing characters from CP932, which has all of them.
 """
 
 import codecs
@@ -9,11 +9,13 @@ from contextvars import ContextVar
 
 CODECS = ("euc_jp", "iso2022_jp_ext")
 CELLS = range(1, 95)
-ROWS = (13, 89, 90, 91, 92)  # NEC's special characters, and its selection of IBM's
-MAX_REPAIRS = 100_000  # of one text: what has more is no text, and each costs a call
+# NEC's special characters, and its selection of IBM's characters.
+ROWS = (13, 89, 90, 91, 92)
+# Each repair of a text costs a call of the error handler. Octets with more errors are not text.
+MAX_REPAIRS = 100_000
 ERRORS = "smtpgw.nec_rows"
-# The characters that Python's codecs and CP932 choose differently for the same place (Encoding Standard, index
-# jis0208): a message must read the same whichever of the three charsets it came in.
+# Characters that Python's codecs and CP932 map differently (Encoding Standard, index jis0208). A message must read the
+# same in each of the three charsets.
 WINDOWS_CHARACTERS = {
     "\u301c": "\uff5e",
     "\u2016": "\u2225",
@@ -32,7 +34,7 @@ def cp932_octets(row: int, cell: int) -> bytes:
 
 
 def characters_by_octets(offset: int) -> dict[bytes, str]:
-    """The characters of ROWS by their octets: rows and cells are numbers that a charset adds its `offset` to."""
+    """Return the characters of ROWS by their octets. A charset adds its `offset` to the numbers of row and cell."""
     return {
         bytes([row + offset, cell + offset]): cp932_octets(row, cell).decode("cp932", "ignore")
         for row in ROWS
@@ -40,7 +42,7 @@ def characters_by_octets(offset: int) -> dict[bytes, str]:
     }
 
 
-# By codec: the octets that begin and end what a row can hold, and the characters that the codec lacks.
+# Codec → the first and the last octet of a row, and the characters that the codec lacks.
 LACKING = {
     "iso2022_jp_ext": (0x21, 0x7E, characters_by_octets(0x20)),
     "euc_jp": (0xA1, 0xFE, characters_by_octets(0xA0)),
@@ -48,7 +50,7 @@ LACKING = {
 
 
 def repair(error: UnicodeError) -> tuple[str, int]:
-    """Error handler for codecs: the character of a row they lack, else U+FFFD. Raises `error` after MAX_REPAIRS."""
+    """Error handler that returns a character the codec lacks, or U+FFFD. Raises `error` after MAX_REPAIRS calls."""
     left = REPAIRS_LEFT.get()
     if not isinstance(error, UnicodeDecodeError) or not left:
         raise error
@@ -56,7 +58,7 @@ def repair(error: UnicodeError) -> tuple[str, int]:
     first, last, characters = LACKING[error.encoding]
     pair = error.object[error.start : error.start + 2]
     is_pair = len(pair) == 2 and first <= min(pair) and max(pair) <= last
-    # A pair without a character goes whole: its second octet would be taken for the first of the next.
+    # Both octets of an unknown pair are skipped; the second one would be read as the first of the next pair.
     return characters.get(pair) or "\ufffd", error.start + 2 if is_pair else error.end
 
 
@@ -64,7 +66,7 @@ codecs.register_error(ERRORS, repair)
 
 
 def decode_with_nec_rows(octets: bytes, codec: str) -> str:
-    """Decode by one of CODECS; octets without a character become U+FFFD."""
+    """Decode octets with one of CODECS. Octets without a character become U+FFFD."""
     before = REPAIRS_LEFT.set(MAX_REPAIRS)
     try:
         return octets.decode(codec, ERRORS)

@@ -1,18 +1,17 @@
-"""Raw octets to a Message: what its author wrote, in the terms of Cakemail's API.
+"""Parser that turns the octets of a message into a Message, in the terms of Cakemail's API.
 
-Whatever the API cannot carry is refused with a reply that names it, and never dropped in silence. The pieces of the
-work are in `smtpgw.mime`.
+A part that the API cannot carry is rejected with a reply that names it, and never dropped silently.
 
-| part | becomes |
+| part | result |
 |---|---|
-| text/plain and text/html to be read | text and HTML; several of them one after another |
-| attached file of the API's nine types | attachment, its name made to fit |
-| attached file of another type, a text file too | refused |
+| text/plain and text/html of the body | text and HTML; several parts are joined |
+| attached file of one of the API's nine types | attachment with an ASCII file name |
+| attached file of another type, including text files | rejected |
 | text/calendar as an alternative | attachment `invite.ics` |
-| image that the HTML shows (`cid:`) | `data:` address in the HTML, or refused |
-| text/x-amp-html, text/watch-html | dropped: another version says the same |
-| signed, encrypted, attached message, report, winmail.dat | refused |
-| of a bounce: report, attached message | text: see `smtpgw.message.reports` |
+| image that the HTML shows (`cid:`) | `data:` URL in the HTML, or rejected |
+| text/x-amp-html, text/watch-html | dropped, because it is an alternative to another part |
+| signed, encrypted, attached message, report, winmail.dat | rejected |
+| report or attached message of a bounce | text, see `smtpgw.message.reports` |
 """
 
 import base64
@@ -33,27 +32,33 @@ __all__ = ["Attachment", "Header", "Mailbox", "Message", "decode", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message, read. Its texts are whole: line ends are newlines, and no lone surrogates or NUL are left."""
+    """A parsed message. Lines in its text and HTML end with newlines; there are no lone surrogates and no NULs."""
 
-    headers: tuple[Header, ...]  # all of them, as they came
-    author: Mailbox | None  # of From; None where there is no From, or an empty one
-    subject: str  # decoded; "" where there is none
+    # All header fields in their order.
+    headers: tuple[Header, ...]
+    # The mailbox of From, None if From is missing or empty.
+    author: Mailbox | None
+    # Decoded, "" if there is none.
+    subject: str
     text: str | None = field(repr=False)
     html: str | None = field(repr=False)
     attachments: tuple[Attachment, ...] = field(repr=False)
-    message_id: str  # "" where there is none
-    notes: tuple[str, ...]  # what was changed to fit the API, for the log; nothing of the content
-    is_bounce: bool = False  # a mail system's: an address of its author may be missing, and is nobody's sender
+    # "" if there is none.
+    message_id: str
+    # Changes that were made to fit the API, for the log. They contain no content of the message.
+    notes: tuple[str, ...]
+    # A bounce comes from a mail system: its author may have no address, and is never a confirmed sender.
+    is_bounce: bool = False
 
     @property
     def content_bytes(self) -> int:
-        """The memory that text, HTML and attachments take."""
+        """The memory of text, HTML and attachments."""
         texts = [text for text in (self.text, self.html) if text]
         sizes = sum(growth.memory_bytes([text]) for text in texts)
         return sizes + sum(len(file.content) for file in self.attachments)
 
     def without_content(self) -> "Message":
-        """Return the message without the text, HTML and attachments, which may be megabytes."""
+        """Return a copy without text, HTML and attachments, which may be large."""
         return replace(self, text=None, html=None, attachments=())
 
 
@@ -64,17 +69,17 @@ def parse(
     null_sender: bool = False,
     limit_bytes: int = growth.DEFAULT_LIMIT_BYTES,
 ) -> Message:
-    """Read a message. See the table at the head of this module.
+    """Parse a message. The table at the top of this module lists what becomes of each part.
 
     Args:
-        raw: the message as it came, its lines ended by CRLF or LF.
+        raw: The message as received. Its lines end with CRLF or LF.
         inline_images: "embed" or "refuse".
-        null_sender: its reverse-path is null, so that it may be a bounce.
-        limit_bytes: the memory that its text, or its HTML, may take.
+        null_sender: Whether the reverse-path is null, so that the message may be a bounce.
+        limit_bytes: The memory that the text or the HTML may take.
 
     Raises:
         SMTPError: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS, BAD_STRUCTURE, HEADERS_TOO_BIG, REQUEST_TOO_BIG,
-            UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART; never another exception, whatever the octets are.
+            UNSUPPORTED_ATTACHMENT or UNSUPPORTED_PART. No input raises another exception.
     """
     root = parts.parse(raw)
     is_bounce = null_sender and reports.is_bounce(root)
@@ -96,7 +101,13 @@ def parse(
 
 
 def parse_author(headers: tuple[Header, ...]) -> Mailbox | None:
-    """The one author; RFC 5322 §3.6.2 allows several, but then who is the sender? An empty field is no field."""
+    """Return the only author, None if From is missing or empty.
+
+    RFC 5322 §3.6.2 allows several authors. They are rejected, because the sender would be ambiguous.
+
+    Raises:
+        SMTPError: BAD_AUTHOR, AUTHOR_WITHOUT_BRACKETS.
+    """
     values = [header.value for header in headers if header.value and header.name.lower() == "from"]
     if len(values) > 1:
         raise SMTPError(BAD_AUTHOR)
@@ -112,7 +123,7 @@ def parse_author(headers: tuple[Header, ...]) -> Mailbox | None:
 
 
 def parse_bounce_author(root: Part) -> Mailbox:
-    """Return the author of a bounce, whose address is "" where From names none, or several."""
+    """Return the author of a bounce. The address is "" if From does not name exactly one."""
     try:
         author = parse_author(root.headers)
     except SMTPError:
@@ -121,7 +132,11 @@ def parse_bounce_author(root: Part) -> Mailbox:
 
 
 def embed_inline_images(html: str | None, collector: BodyCollector, inline_images: str) -> str | None:
-    """`html` with the images it refers to, which are no files any more."""
+    """Return the HTML with the images it refers to, and remove these from the files.
+
+    Raises:
+        SMTPError: UNSUPPORTED_PART, REQUEST_TOO_BIG, BAD_STRUCTURE.
+    """
     images = {inline.content_id(part): part for part in collector.files if inline.image_type(part)}
     images.pop("", None)
     referred = inline.count_references(html, images) if html and images else {}
@@ -147,7 +162,8 @@ def make_attachments(collector: BodyCollector) -> tuple[Attachment, ...]:
         invitation = make_attachment(part, dict(taken))
         digest = calendar_digest(invitation)
         if digest in calendars:
-            continue  # Calendars send it twice, as an alternative and as a file.
+            # Calendar programs send an invitation twice, as an alternative and as a file.
+            continue
         calendars.add(digest)
         taken[invitation.filename.lower()] = 1
         made.append(invitation)
@@ -156,12 +172,13 @@ def make_attachments(collector: BodyCollector) -> tuple[Attachment, ...]:
 
 
 def calendar_digest(file: Attachment) -> bytes:
-    """Return a digest that the two forms of one invitation share: they may differ in their line ends."""
+    """Return a digest of an invitation that does not depend on its line ends."""
     lines = base64.b64decode(file.content).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return hashlib.sha256(lines.strip()).digest()
 
 
 def make_noted_attachment(part: Part, collector: BodyCollector, taken: dict[str, int]) -> Attachment:
+    """Return the attachment for a part, and note it if its file name changed."""
     made = make_attachment(part, taken)
     if made.filename != part.file_name:
         collector.notes.append(f"attachment {part.file_name[:200]!r} renamed {made.filename}")

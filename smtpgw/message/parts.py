@@ -1,12 +1,10 @@
-"""The tree of a message's parts, as places in its octets (RFC 2046 §5.1).
+"""Parser for the tree of a message's parts, as positions in its octets (RFC 2046 §5.1).
 
-Written for hostile messages too: it goes ten levels deep, gives up on too many parts or lines that look like
-boundaries, and copies no body. Every decision about what a part is good for is made elsewhere.
+The parser limits the depth, the number of parts and the number of boundary lines, and copies no body, so that a hostile
+message costs no more than its size. Other modules decide what becomes of a part.
 
-Why not the standard library's parser: it cuts a message into lines and keeps them all, as text. With its headers read
-and its bodies decoded, a mail of 4 KB takes 0.14 ms of CPU there (2.2 ms by its newer policy) and 0.04 ms here, one of
-1 MB with an attachment 21 ms and 4.5 ms, and at its most 9 times and 3 times the memory of its size; 1 MB of empty
-lines 120 ms and 0.03 ms. A test holds this reading to the standard one: they differ where the test's list says so.
+The standard library's parser splits a message into lines and keeps all of them as text, which takes several times the
+CPU and the memory; see docs/performance.md. A test compares both parsers and lists each difference.
 """
 
 import re
@@ -18,26 +16,33 @@ from smtpgw.message import fields, parameters
 from smtpgw.message.fields import Header
 from smtpgw.message.words import decode
 
-MAX_DEPTH = 10  # multiparts in each other
+# Levels of nested multiparts.
+MAX_DEPTH = 10
 MAX_PARTS = 1000
-MAX_BOUNDARY_LINES = 10_000  # and whatever begins like one
+# Lines that only begin like a boundary are counted too.
+MAX_BOUNDARY_LINES = 10_000
 
 WORD = re.compile(r"[\s\"]*([^\s\";(]*)")
 
-TEXT = "text/plain"  # RFC 2045 §5.2
-DIGEST_DEFAULT = "message/rfc822"  # RFC 2046 §5.1.5
+# RFC 2045 §5.2 and RFC 2046 §5.1.5: the default types of parts, and of parts of a multipart/digest.
+TEXT = "text/plain"
+DIGEST_DEFAULT = "message/rfc822"
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """A message or a part of one: `raw[start:end]` is its body."""
+    """A message or a part of one. `raw[start:end]` is its body."""
 
     headers: tuple[Header, ...]
-    type: str  # "text/plain", lower case
-    parameters: Mapping[str, str]  # of Content-Type
-    disposition: str  # "attachment", lower case; "" where there is none
-    file_name: str  # as its author named it; "" where there is none
-    encoding: str  # Content-Transfer-Encoding, lower case
+    # The content type in lower case, such as "text/plain", and its parameters.
+    type: str
+    parameters: Mapping[str, str]
+    # The disposition in lower case, such as "attachment", "" if there is none.
+    disposition: str
+    # The file name as sent, "" if there is none.
+    file_name: str
+    # Content-Transfer-Encoding in lower case.
+    encoding: str
     raw: bytes
     start: int
     end: int
@@ -48,12 +53,12 @@ class Part:
         return self.raw[self.start : self.end]
 
     def header(self, name: str) -> str:
-        """The value of the first field of that name, which is given in lower case; "" where there is none."""
+        """Return the value of the first field with a name in lower case, "" if there is none."""
         return next((header.value for header in self.headers if header.name.lower() == name), "")
 
 
 def parse(raw: bytes) -> Part:
-    """Read a whole message.
+    """Parse a whole message and return its root part.
 
     Raises:
         SMTPError: BAD_STRUCTURE, HEADERS_TOO_BIG.
@@ -61,20 +66,20 @@ def parse(raw: bytes) -> Part:
     start = fields.find_message_start(raw)
     root = PartReader(raw).read_part(start, len(raw), TEXT, 0)
     if root.children and not all(header.value.isascii() for header in root.headers):
-        # A multipart has no charset of its own: its header fields are written in that of its text.
+        # A multipart declares no charset. Its header fields are in the charset of its text.
         root.headers, _ = fields.parse_section(raw, start, len(raw), find_text_charset(root))
     return root
 
 
 def find_text_charset(part: Part) -> str:
-    """Return the charset of the first text that names one, "" where none does."""
+    """Return the charset of the first text part that declares one, "" if none does."""
     if part.type.startswith("text/"):
         return part.parameters.get("charset", "")
     return next(filter(None, map(find_text_charset, part.children)), "")
 
 
 class PartReader:
-    """Reads the parts of one message, and counts what a hostile one has too much of."""
+    """Reader of the parts of one message. It counts parts and boundary lines, and rejects messages with too many."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -102,10 +107,10 @@ class PartReader:
         return [self.read_part(start, end, default_type, depth) for start, end in places]
 
     def find_parts(self, boundary: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Where each part begins and ends. What comes before the first and after the last is nobody's (§5.1.1).
+        """Yield the start and the end of each part. Text before the first and after the last is ignored (§5.1.1).
 
-        Parts that follow the closing line count, where the boundary is used again: a program that gives two multiparts
-        of one message the same boundary would lose its attachments otherwise.
+        Parts after the closing line are included if the boundary occurs again. Otherwise a program that uses the same
+        boundary for two multiparts of a message would lose its attachments.
         """
         opened = -1
         for line, after, is_closing in self.find_boundary_lines(boundary, start, end):
@@ -116,9 +121,9 @@ class PartReader:
             yield opened, end
 
     def find_boundary_lines(self, boundary: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-        """Beginning of each boundary line, beginning of the next line, and whether it is the closing one.
+        """Yield the start of each boundary line, the start of the next line, and whether it is the closing one.
 
-        A line must hold nothing else: one boundary may be the beginning of another.
+        A boundary line must contain nothing else, because one boundary may be a prefix of another.
         """
         raw, delimiter = self.raw, b"--" + boundary
         line = start if raw.startswith(delimiter, start, end) else raw.find(b"\n" + delimiter, start, end) + 1
@@ -133,15 +138,17 @@ class PartReader:
             line = raw.find(b"\n" + delimiter, after - 1, end) + 1
 
     def before_line_end(self, line: int) -> int:
-        """RFC 2046 §5.1.1: the line end before a boundary belongs to the boundary."""
+        """Return the position before the line end that precedes a boundary and belongs to it (RFC 2046 §5.1.1)."""
         return line - 2 if self.raw[line - 2 : line - 1] == b"\r" else line - 1
 
 
 def describe(headers: tuple[Header, ...], default_type: str, raw: bytes, start: int, end: int) -> Part:
+    """Return the part whose header fields are `headers` and whose body is `raw[start:end]`, without its children."""
     part = Part(headers, default_type, {}, "", "", "", raw, start, end, [])
     named: Mapping[str, str] = {}
     type_ = ""
-    for header in reversed(headers):  # of a field that is repeated, the first counts
+    # The first of repeated fields wins.
+    for header in reversed(headers):
         match header.name.lower():
             case "content-type":
                 type_, part.parameters = parameters.parse(header.value)
@@ -158,6 +165,6 @@ def describe(headers: tuple[Header, ...], default_type: str, raw: bytes, start: 
 
 
 def first_word(value: str) -> str:
-    """What a field says before comments and parameters, in lower case."""
+    """Return the value of a field without comments and parameters, in lower case."""
     found = WORD.match(value)
     return found[1].lower() if found else ""

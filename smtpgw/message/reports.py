@@ -1,7 +1,7 @@
-"""Bounces: what a mail system writes to the sender of a message that it could not deliver (RFC 3464, RFC 6522).
+"""Conversion of bounces: reports by a mail system that a message was not delivered (RFC 3464, RFC 6522).
 
-A bounce has the null reverse-path, and names a mailbox that nobody can send from, such as `MAILER-DAEMON@host`. Its
-parts for programs become text, and of the message it returns only the header is kept.
+A bounce has the null reverse-path and an author that is not a confirmed sender, such as `MAILER-DAEMON@host`. Its
+machine-readable parts become text. Only the header of the returned message is kept.
 """
 
 import re
@@ -14,18 +14,19 @@ from smtpgw.message.words import decode
 DAEMONS = frozenset({"mailer-daemon", "postmaster"})
 ORIGINALS = frozenset({"message/rfc822", "message/global", "message/partial"})
 ORIGINAL_HEADERS = frozenset({"text/rfc822-headers", "message/global-headers"})
-MAX_PART_BYTES = 16 * 1024  # of a part that becomes text; a header section with many Received has a quarter of it
+# A part that becomes text is cut here. A header section with many Received fields fits.
+MAX_PART_BYTES = 16 * 1024
 
 NO_ADDRESS = re.compile(r"([^<>]*)<[ \t]*>")
 BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-# qmail and dma with FULLBOUNCE write the whole message below such a line of a plain text.
+# qmail, and dma with FULLBOUNCE, quote the whole message below such a line.
 COPY_FOLLOWS = re.compile(
     r"^(?:--- Below this line is a copy of the message\.|Original message follows\.)\n+", re.MULTILINE
 )
 
 
 def is_bounce(root: Part) -> bool:
-    """Return whether a message whose reverse-path is null is a mail system's: a report, or one from a daemon."""
+    """Return whether a message with a null reverse-path is a report or comes from a mail system."""
     value = root.header("from").strip()
     if root.type == "multipart/report" or NO_ADDRESS.fullmatch(value):
         return True
@@ -36,24 +37,24 @@ def is_bounce(root: Part) -> bool:
 
 
 def display_name(value: str) -> str:
-    """Return the name in a From without an address, such as `MAILER-DAEMON <>`; "" where it is something else."""
+    """Return the name of a From without an address, such as `MAILER-DAEMON <>`, "" for any other From."""
     found = NO_ADDRESS.fullmatch(value.strip())
     return " ".join(decode(found[1].strip().strip('"')).split()) if found else ""
 
 
 def is_rendered_as_text(part: Part) -> bool:
-    """Return whether a part of a bounce is delivered as `text`: what is for programs, and the returned message."""
+    """Return whether a part of a bounce is machine-readable or the returned message, so that `render` applies."""
     return part.type.startswith("message/") or part.type in ORIGINAL_HEADERS
 
 
 def render(part: Part) -> str:
-    """Return such a part as text, under a line that says what it is.
+    """Return a part of a bounce as text, with a title line.
 
     Raises:
-        SMTPError: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE.
     """
     is_encoded = part.encoding in ("quoted-printable", "base64")
-    # A returned message of megabytes is not copied for the sake of its header.
+    # Only the beginning is copied, because a returned message may be large and only its header is used.
     end = part.end if is_encoded else min(part.end, part.start + MAX_PART_BYTES)
     octets = transfer.decode(part.raw[part.start : end], part.encoding)
     is_original = part.type in ORIGINALS or part.type in ORIGINAL_HEADERS
@@ -66,7 +67,7 @@ def render(part: Part) -> str:
 
 
 def remove_copy(text: str) -> str:
-    """Return a plain-text bounce without the body of the message that it quotes."""
+    """Return a plain-text bounce without the body of the quoted message."""
     found = COPY_FOLLOWS.search(text)
     if not found:
         return text

@@ -1,4 +1,4 @@
-"""Content-Transfer-Encoding undone (RFC 2045 §6), and base64 made for the API without undoing it."""
+"""Decoding of Content-Transfer-Encoding (RFC 2045 §6), and base64 for the API, which reuses valid base64."""
 
 import base64
 import binascii
@@ -21,10 +21,10 @@ MAX_MISTAKES = 10_000
 
 
 def decode(body: bytes, encoding: str) -> bytes:
-    """The octets of a body. An encoding that RFC 2045 does not know is taken for none, so that a text can be read.
+    """Return the octets of a body. An unknown encoding counts as none, so that a text stays readable.
 
     Raises:
-        SMTPError: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE.
     """
     if encoding == "quoted-printable":
         return decode_quoted_printable(body)
@@ -34,10 +34,10 @@ def decode(body: bytes, encoding: str) -> bytes:
 
 
 def encode_base64(body: bytes, encoding: str) -> str:
-    """The octets of a file as padded base64 on one line; what is base64 already is checked and passed through.
+    """Return the octets of a file as padded base64 on one line. Valid base64 is passed through.
 
     Raises:
-        SMTPError: BAD_STRUCTURE
+        SMTPError: BAD_STRUCTURE.
     """
     if encoding == "base64":
         packed = body.translate(None, WHITE_SPACE)
@@ -54,10 +54,13 @@ def is_clean(packed: bytes) -> bool:
 
 
 def decode_base64(body: bytes) -> bytes:
-    """Octets of base64, clean or in pieces that were encoded each for itself.
+    """Decode base64, also if it consists of pieces that were encoded separately.
 
-    Characters outside the alphabet are ignored (RFC 2045 §6.8). Where there are any, what follows the padding is not
-    encoded at all: it is a footer, say.
+    Characters outside the alphabet are ignored (RFC 2045 §6.8). If there are any, the text after the padding is not
+    base64, but a footer for example, and is ignored too.
+
+    Raises:
+        SMTPError: BAD_STRUCTURE.
     """
     packed = body.translate(None, WHITE_SPACE)
     if is_clean(packed):
@@ -71,22 +74,30 @@ def decode_base64(body: bytes) -> bytes:
 
 
 def decode_piece(letters: bytes) -> bytes:
-    """What letters without padding stand for. One too many is no octet and goes."""
+    """Decode base64 letters without padding. A surplus letter does not encode an octet and is dropped."""
     return binascii.a2b_base64(letters[: len(letters) - (len(letters) % 4 == 1)] + b"==")
 
 
 def decode_quoted_printable(body: bytes) -> bytes:
-    """Octets of quoted-printable. What is no encoding stays as it is: "=" before anything but two hex digits."""
+    """Decode quoted-printable. An "=" that does not precede two hex digits stays unchanged.
+
+    Raises:
+        SMTPError: BAD_STRUCTURE.
+    """
     if b"= " in body or b"=\t" in body:
-        body = repair(PADDED_SOFT_BREAK, b"=", body)  # RFC 2045 §6.7, rule 3: white space added on the way
+        # RFC 2045 §6.7, rule 3: relays may add white space at the end of a line.
+        body = repair(PADDED_SOFT_BREAK, b"=", body)
     if body.count(b"=\r") != body.count(b"=\r\n"):
-        body = repair(SOFT_BREAK_BY_CR, b"=\r\n", body)  # the decoder would drop the next line with it
+        # The decoder would drop the line after a soft line break that is a bare CR.
+        body = repair(SOFT_BREAK_BY_CR, b"=\r\n", body)
     if b"==" in body:
-        body = repair(EQUALS_SIGN, b"=3D", body)  # the decoder would make one of two
+        # The decoder would replace "==" by "=".
+        body = repair(EQUALS_SIGN, b"=3D", body)
     return binascii.a2b_qp(body)
 
 
 def repair(mistake: re.Pattern[bytes], meant: bytes, body: bytes) -> bytes:
+    """Replace each match of `mistake` by `meant`. Raises SMTPError (BAD_STRUCTURE) if there are too many."""
     body, found = mistake.subn(meant, body, MAX_MISTAKES)
     if found == MAX_MISTAKES:
         raise SMTPError(BAD_STRUCTURE.filled(why="its quoted-printable has too many mistakes"))

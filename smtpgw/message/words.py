@@ -1,4 +1,4 @@
-"""Encoded words: text outside ASCII in header fields (RFC 2047)."""
+"""Encoding and decoding of encoded words, which carry non-ASCII text in header fields (RFC 2047)."""
 
 import base64
 import binascii
@@ -7,31 +7,34 @@ import re
 
 from smtpgw.message import charsets
 
-# The encoded text has no "?" (RFC 2047 §2); spaces are none either, but common. RFC 2231 §5 adds "*language".
+# The encoded text has no "?" (RFC 2047 §2). Spaces are invalid too, but common. RFC 2231 §5 adds "*language".
 WORD = re.compile(r"=\?([^?*\s]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?([^?\r\n]*)\?=")
-# A value of nothing but encoded words, whatever these hold.
+# A value that consists of encoded words only.
 ONLY_WORDS = re.compile(r"(?:=\?[^?\s]{1,120}\?[bBqQ]\?[^?\r\n]*\?=\s*+)++")
-# Whatever could end a line or a field, for us or for what comes after us.
+# Characters that could end a line or a field, here or in a later program.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-MAX_RUNS = 500  # of words in and outside ASCII, by turns; each run becomes encoded words of its own
-MAX_WORD_BYTES = 45  # base64 makes 60 characters of them: with the frame, less than the 75 of RFC 2047 §2
+# Each run of non-ASCII words is encoded separately. A value with more runs is encoded as a whole.
+MAX_RUNS = 500
+# An encoded word has at most 75 characters (RFC 2047 §2). Base64 turns 45 octets into 60 characters.
+MAX_WORD_BYTES = 45
 
 
 def decode(value: str) -> str:
-    """A header field's value as people read it: encoded words decoded, on one line, without control characters.
+    """Return a field value for display: encoded words decoded, on one line, without control characters.
 
-    Neighbouring words of one charset are put together before they are decoded, since many programs split them inside
-    a character (against RFC 2047 §5).
+    Adjacent words of one charset are joined before they are decoded, because many programs split them inside a
+    character (against RFC 2047 §5).
     """
-    return one_line(decode_words(value) if "=?" in value else value)
+    return replace_controls(decode_words(value) if "=?" in value else value)
 
 
 def decode_outer_encoding(value: str) -> str:
-    """Return a structured value decoded if it is nothing but encoded words, which no parser could take apart."""
+    """Return a structured value, decoded if it consists of encoded words only and could not be parsed otherwise."""
     return decode(value) if value.startswith("=?") and ONLY_WORDS.fullmatch(value) else value
 
 
-def one_line(value: str) -> str:
+def replace_controls(value: str) -> str:
+    """Return a value on one line. Each run of control characters becomes a space."""
     return value if value.isprintable() else CONTROLS.sub(" ", value).strip()
 
 
@@ -41,7 +44,7 @@ def decode_words(value: str) -> str:
     end = 0
     for word in WORD.finditer(value):
         between = value[end : word.start()]
-        # RFC 2047 §6.2: white space between two encoded words is no part of the text.
+        # RFC 2047 §6.2: white space between two encoded words is not part of the text.
         if between.strip() or not end or word[1].lower() != charset:
             pieces.append(charsets.decode(b"".join(octets), charset))
             pieces.append(between if between.strip() or not end else "")
@@ -61,9 +64,9 @@ def decode_word(encoding: str, encoded: str) -> bytes:
 
 
 def escape_octets(value: str) -> str:
-    """Return a field, given as Latin-1, with the octets above 127 inside its encoded words written as RFC 2047 wants.
+    """Return a field, passed as Latin-1, with the octets above 127 inside its encoded words encoded as in RFC 2047.
 
-    They are of the charset that the word names, whatever the rest of the field is; of UTF-8 where they can be.
+    These octets are in UTF-8 if they are valid UTF-8, otherwise in the charset that the word names.
     """
     return WORD.sub(lambda word: word[0] if word[0].isascii() else escape_word(word[1], word[2], word[3]), value)
 
@@ -71,7 +74,8 @@ def escape_octets(value: str) -> str:
 def escape_word(charset: str, encoding: str, encoded: str) -> str:
     raw = encoded.encode("latin_1")
     if encoding in "bB":
-        return f"=?{charset}?{encoding}?{raw.decode('ascii', 'ignore')}?="  # they are no base64
+        # Octets above 127 are not base64 and are dropped.
+        return f"=?{charset}?{encoding}?{raw.decode('ascii', 'ignore')}?="
     with contextlib.suppress(UnicodeDecodeError):
         binascii.a2b_qp(raw, header=True).decode()
         charset = "utf-8"
@@ -79,10 +83,11 @@ def escape_word(charset: str, encoding: str, encoded: str) -> str:
 
 
 def encode(value: str) -> str:
-    """A value in ASCII: runs of words that are not become encoded words."""
+    """Return a value in ASCII. Runs of words that are not ASCII become encoded words."""
     if value.isascii():
         return value
-    words = decode(value).split(" ")  # a word encoded already would run into its new neighbour
+    # Existing encoded words are decoded first: they would be joined with a new word beside them.
+    words = decode(value).split(" ")
     runs: list[list[str]] = []
     for word in words:
         if runs and not word.isascii() and not runs[-1][-1].isascii():

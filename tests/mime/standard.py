@@ -11,7 +11,7 @@ from email.message import Message
 
 from smtpgw.message import charsets, parts, transfer
 from smtpgw.message.fields import find_message_start
-from smtpgw.message.words import one_line
+from smtpgw.message.words import replace_controls
 
 NAMING_FIELDS = ("content-disposition", "content-type")
 
@@ -77,7 +77,7 @@ def of_message(message: Message) -> Piece:
 def text(value: str) -> str:
     """A field's value on one line; its octets above 127, which are surrogates here, are UTF-8, else windows-1252."""
     octets = value.encode("ascii", "surrogateescape").replace(b"\r", b"").replace(b"\n", b"")
-    return one_line(charsets.decode_utf_8_or_windows_1252(octets).strip())
+    return replace_controls(charsets.decode_utf_8_or_windows_1252(octets).strip())
 
 
 def name_of(headers: list[tuple[str, str]]) -> str:
@@ -89,4 +89,4 @@ def name_of(headers: list[tuple[str, str]]) -> str:
     name = readable.get_filename("")
     with suppress(LookupError, UnicodeError, ValueError):
         name = str(make_header(decode_header(name)))
-    return one_line(name).strip()
+    return replace_controls(name).strip()

@@ -1,4 +1,4 @@
-"""Mailboxes: the address that a field names, whose name is in the corpus (`authors/`), and what reading it may cost."""
+"""Tests of address parsing: the address of a field, and the cost. Display names are in the corpus (`authors/`)."""
 
 import time
 from contextlib import suppress
@@ -62,7 +62,7 @@ def test_others_are_no_matter_of_brackets(value: str) -> None:
     [" ", "(", ")", "(a)", "\\", '"', '\\"', "<", "<(", '<"', '<"\\', "=?", "=?a?q?", "=?a?q?b?=", "a.", " @", ", a"],
 )
 def test_reading_takes_no_more_than_its_share(piece: str) -> None:
-    """The longest field allowed, of one piece again and again: quadratic would be seconds."""
+    """Parse the longest allowed field of one repeated piece, which would take seconds if the cost were quadratic."""
     for value in (
         piece * (addresses.MAX_FIELD_CHARACTERS // len(piece)),
         "<" + piece * ((addresses.MAX_FIELD_CHARACTERS - 1) // len(piece)),

@@ -1,6 +1,6 @@
-"""Charsets: every label of the Encoding Standard, what Python's codecs lack, and what decoding may cost.
+"""Tests of charsets: every label of the Encoding Standard, characters that Python's codecs lack, and the cost.
 
-What becomes of messages in a charset is in the corpus (`charsets/`, `subjects/`).
+Messages in each charset are in the corpus (`charsets/`, `subjects/`).
 """
 
 import time
@@ -26,7 +26,7 @@ def test_labels_of_one_charset_mean_one_codec() -> None:
 
 
 def test_the_rows_that_nec_had_are_those_of_cp932() -> None:
-    """CP932 has them twice: as NEC placed them, which Python decodes, and as IBM did, which it writes."""
+    """CP932 has them twice: at NEC's position, which Python decodes, and at IBM's, which it encodes."""
     for octets, character in japanese.characters_by_octets(0xA0).items():
         if character:
             assert charsets.decode(octets, "euc-jp") == character
@@ -59,7 +59,7 @@ def test_megabytes_of_utf_7_are_left_as_they_are() -> None:
     [b"\xad\xa1a", b"\xad", b"\xc3", b"\xe2\x82", b"\xe2\x80\xa6", b"\x1b$B\x2d\x21", b"\x1b", b"a\xf0\x9f\x8e..."],
 )
 def test_time_grows_with_the_size(label: str, piece: bytes) -> None:
-    """Quadratic would be 64 times as long for eight times as much."""
+    """An input eight times as long would take 64 times as long if the cost were quadratic."""
     small = spent(piece * (100_000 // len(piece)), label)
     large = spent(piece * (800_000 // len(piece)), label)
     assert large < 30 * small + 0.1

@@ -1,4 +1,4 @@
-"""Every message of the corpus becomes the request, or gets the refusal, that stands beside it."""
+"""Tests that every message of the corpus yields the request or the rejection stored beside it."""
 
 import difflib
 import json
@@ -62,7 +62,7 @@ def test_each_case_says_one_thing() -> None:
 
 
 def test_made_cases_are_stored_as_made() -> None:
-    """After a change to a maker: python -m tests.corpus.generate."""
+    """Run `python -m tests.corpus.generate` after a change to a maker."""
     made = list(generate.made())
     assert len({case.name for case in made}) == len(made)
     changed = [

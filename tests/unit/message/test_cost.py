@@ -1,7 +1,7 @@
-"""What a message may cost in CPU: reading one that is four times as long takes some four times as long, whatever it is.
+"""Tests of CPU cost: parsing input that is four times as long takes about four times as long.
 
-Made of `adversarial`: floods of every delimiter in every place that something parses. Only a refusal may come of
-them. A quadratic step takes sixteen times as long. Short times say nothing and are not compared.
+The inputs come from `adversarial`: floods of every delimiter in every place that is parsed. Only a rejection is allowed
+to result. A quadratic step would take sixteen times as long. Short times are not compared, because they vary.
 """
 
 import dataclasses
@@ -25,12 +25,14 @@ RECIPIENTS = ["ann@customer.example", "bob@customer.example"]
 MAPPING = dataclasses.replace(ProviderMap.EMPTY.account(1), metadata_as_headers=True)
 SMALL_BYTES, LARGE_BYTES = 6_000, 24_000
 SMALL_COUNT, LARGE_COUNT = 200, 800
-TOLD_SECONDS = 0.03  # what takes less is not compared
-MAX_TIMES = 9  # linear is 4, quadratic 16
+# Shorter times are not compared.
+MIN_COMPARED_SECONDS = 0.03
+# An input four times as long takes 4 times as long if the cost is linear, and 16 times if it is quadratic.
+MAX_TIMES = 9
 
 
 def whole_way(raw: bytes) -> None:
-    """A message on its way to a request."""
+    """Process a message up to its request."""
     try:
         mail = parser.parse(raw, "embed")
         options = interpreter.read(mail, RECIPIENTS, MAPPING)
@@ -40,7 +42,7 @@ def whole_way(raw: bytes) -> None:
 
 
 def seconds(work: Callable[[], object], times: int = 1) -> float:
-    """The CPU that some work takes, at its best."""
+    """Return the least CPU time of some work."""
     best = float("inf")
     for _ in range(times):
         began = process_time()
@@ -50,10 +52,10 @@ def seconds(work: Callable[[], object], times: int = 1) -> float:
 
 
 def check(small: Callable[[], object], large: Callable[[], object], what: str) -> None:
-    if seconds(large) < TOLD_SECONDS:
+    if seconds(large) < MIN_COMPARED_SECONDS:
         return
     long = seconds(large, 3)
-    if long >= TOLD_SECONDS:
+    if long >= MIN_COMPARED_SECONDS:
         short = seconds(small, 3)
         assert long < MAX_TIMES * short, f"{what}: {short:.4f} s, and {long:.4f} s for four times that"
 
@@ -75,13 +77,13 @@ def test_two_floods_do_not_multiply(pair: str) -> None:
     made = PAIRS[pair]
     small, large = made(SMALL_COUNT), made(LARGE_COUNT)
     seconds_per_byte_of_both = MAX_TIMES * max(1.0, len(large) / len(small) / 4)
-    if seconds(lambda: whole_way(large)) >= TOLD_SECONDS:
+    if seconds(lambda: whole_way(large)) >= MIN_COMPARED_SECONDS:
         short, long = seconds(lambda: whole_way(small), 3), seconds(lambda: whole_way(large), 3)
-        assert long < seconds_per_byte_of_both * short or long < TOLD_SECONDS, f"{short:.4f} s, {long:.4f} s"
+        assert long < seconds_per_byte_of_both * short or long < MIN_COMPARED_SECONDS, f"{short:.4f} s, {long:.4f} s"
 
 
 def command(text: str) -> None:
-    """A command line, its argument as each command would read it."""
+    """Parse a command line, and its argument as each command would."""
     for read in (commands.split_line, commands.parse_mail, commands.parse_rcpt, mailbox, client_key):
         try:
             read(text.encode() if read is commands.split_line else text)  # type: ignore[operator]
@@ -90,7 +92,7 @@ def command(text: str) -> None:
 
 
 def response(text: str) -> None:
-    """A response to AUTH."""
+    """Parse a response to AUTH."""
     for mechanism in sasl.MECHANISMS.values():
         try:
             mechanism(text, lambda _: "*")

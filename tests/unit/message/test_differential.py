@@ -1,7 +1,6 @@
-"""The gateway's reading of messages is held to the standard library's: the same parts, fields, names and octets.
+"""Differential tests of the parser against the standard library: the same parts, fields, names and octets.
 
-It was written for its speed and for hostile messages, not to know better. Where it does, `tests.mime.differences` says
-so: what is odd in a message and how that is to be read.
+`tests.mime.differences` lists the oddities that the two parsers read differently on purpose.
 """
 
 import base64
@@ -23,14 +22,14 @@ MESSAGES = sorted(CORPUS.rglob("*.eml"))
 
 
 def reading(raw: bytes) -> Piece | None:
-    """The gateway's; None where it refuses."""
+    """Return the parts that the gateway reads, None if it rejects the message."""
     try:
         return ours(raw)
     except SMTPError:
         return None
 
 
-# --- Messages that there are ------------------------------------------------------------------------------------------
+# --- Stored messages --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("eml", MESSAGES, ids=lambda eml: f"{eml.parent.name}-{eml.stem}")
@@ -55,7 +54,7 @@ def test_there_is_a_corpus_that_is_read():
     assert len([piece for piece in read if piece]) > 0.5 * len(read) > 10
 
 
-# --- Where they differ ------------------------------------------------------------------------------------------------
+# --- Differences ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
@@ -66,7 +65,7 @@ def test_an_odd_message_is_read_as_the_mended_one_is(difference):
     assert ours(mended) == standards(mended)
 
 
-# --- Messages that are made -------------------------------------------------------------------------------------------
+# --- Generated messages -----------------------------------------------------------------------------------------------
 
 LINE_END = st.sampled_from([b"\r\n", b"\n"])
 VISIBLE = st.binary(max_size=40).map(lambda octets: octets.translate(None, b"\r\n"))
@@ -112,7 +111,7 @@ def encoded(encoding: bytes, content: bytes) -> bytes:
 
 @st.composite
 def fields(draw) -> list[bytes]:
-    """Some header fields, without line ends; folded here and there."""
+    """Generate header fields without line ends, some of them folded."""
     made = []
     for _ in range(draw(st.integers(0, 3))):
         value = draw(WORDS | VISIBLE)
@@ -143,7 +142,7 @@ def with_header(draw, header: list[bytes], body: bytes) -> bytes:
 
 @st.composite
 def multiparts(draw, parts: st.SearchStrategy[bytes], closed: bool = False) -> bytes:
-    """Inside another one it may lack its closing boundary."""
+    """Generate a multipart. A nested one may lack its closing boundary."""
     children = draw(st.lists(parts, min_size=1, max_size=3))
     used = {boundary for boundary in BOUNDARIES for child in children if b'"' + boundary + b'"' in child}
     boundary = draw(st.sampled_from([boundary for boundary in BOUNDARIES if boundary not in used] or [b"last"]))

@@ -1,4 +1,4 @@
-"""Octets without end: a dialogue in every order there is, and the targets of `make fuzz` for a short while."""
+"""Fuzz tests: dialogues in any order, and a short run of the targets of `make fuzz`."""
 
 import socket
 from pathlib import Path
@@ -24,7 +24,7 @@ CORPUS = sorted((Path(__file__).parent.parent.parent / "corpus").rglob("*.eml"))
 
 
 class Dialogue(RuleBasedStateMachine):
-    """A client that says anything at any time; the session answers or hangs up, and accepts nothing without a login."""
+    """A client that sends anything at any time. The session replies or closes, and accepts nothing without a login."""
 
     @initialize(state=st.sampled_from(STATES))
     def connect(self, state: str) -> None:
@@ -37,11 +37,12 @@ class Dialogue(RuleBasedStateMachine):
         try:
             self.dialogue.sock.sendall(octets)
         except (BrokenPipeError, ConnectionResetError):
-            return  # it has hung up
+            # The session has closed the connection.
+            return
         self.listen()
 
     def listen(self) -> None:
-        """Hear what comes while the session has something to do."""
+        """Receive data while the session is busy."""
         for _ in range(3):
             gevent.sleep(0)
         self.dialogue.sock.settimeout(0)

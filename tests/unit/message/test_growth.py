@@ -1,4 +1,4 @@
-"""How large a message may become: refused before it takes the memory, counted where it is held."""
+"""Tests of the limit on expansion: a message is rejected before it takes the memory, and its memory is counted."""
 
 import subprocess
 import sys
@@ -22,9 +22,10 @@ from smtpgw.submission.ledger import Ledger, MessageKey
 from smtpgw.submission.translation import EmailRequest, translate
 from tests.support.growth import MESSAGES
 
-SIZE_BYTES = 4 * 1024 * 1024  # the largest message
-# What a message may take at its most, times the largest message: its octets, its text (2) and that with other line ends
-# (2), or its text, that in UTF-8 (2) and its request (2); and a part of it that is being decoded.
+# The size of the largest message.
+SIZE_BYTES = 4 * 1024 * 1024
+# The memory that a message may take, in multiples of the largest message: its octets, its text (2) and the text with
+# other line ends (2), or its text, the text in UTF-8 (2) and the request (2); and a part that is being decoded.
 MAX_TIMES = 10
 TOO_BIG = {
     "& beside HTML",
@@ -78,7 +79,7 @@ def test_a_request_is_as_large_as_the_limit_at_most(raw: bytes, octets: int):
 
 
 def test_the_size_is_known_before_the_memory_is_taken(monkeypatch):
-    """The JSON is made in pieces first, and given up with the one that is too much."""
+    """The JSON is built in pieces and abandoned at the piece that exceeds the limit."""
     made = []
     dumps = counting_dumps(made)
     monkeypatch.setattr("smtpgw.submission.translation.orjson.dumps", dumps)
@@ -109,7 +110,7 @@ def test_the_memory_of_a_text_is_that_of_its_largest_character_times_its_length(
     assert growth.memory_bytes([text, "aa"], 3) == (len(text) + 5) * each
 
 
-# --- What is held is counted ------------------------------------------------------------------------------------------
+# --- Counting of memory -----------------------------------------------------------------------------------------------
 
 
 def test_a_hold_becomes_what_the_message_becomes():
@@ -127,7 +128,7 @@ def test_a_hold_becomes_what_the_message_becomes():
 
 
 def test_no_more_requests_at_a_time_than_their_memory_allows(monkeypatch):
-    """Each recipient's request has the whole message in it."""
+    """The request of each recipient contains the whole message."""
     account, under_way, most = Account(1, Credentials("u", "p")), [], []
 
     def submit(self, _request, recipient, *_rest):

@@ -1,7 +1,4 @@
-"""Reading messages: what may go wrong, what it may cost, and that nothing is lost, whatever is put together.
-
-What becomes of single oddities is in the corpus; here are properties.
-"""
+"""Property tests of the parser: errors, cost, and no loss of parts. Single cases are in the corpus."""
 
 import base64
 import contextlib
@@ -30,9 +27,9 @@ MIXED = HEAD + b"Content-Type: multipart/mixed; boundary=b1\r\n\r\n"
 CORPUS = [case.raw for case in stored()]
 
 
-# --- Whatever the octets are --------------------------------------------------------------------------------------
+# --- Arbitrary octets ---------------------------------------------------------------------------------------------
 
-# What means something to a parser, so that what is made of it gets further than noise would.
+# Tokens with a meaning to the parser, so that generated messages reach more code than noise would.
 PIECES = st.sampled_from(
     [
         b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b";", b"=", b'"', b"<", b">", b"(", b")", b",",
@@ -94,7 +91,7 @@ def test_decoded_is_one_line_whatever_the_value(value: str) -> None:
         assert len(text.splitlines()) <= 1
 
 
-# --- Nothing is lost ----------------------------------------------------------------------------------------------
+# --- No loss of parts ---------------------------------------------------------------------------------------------
 
 LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])
 LINES = st.lists(st.text(LETTERS, max_size=100), min_size=1, max_size=10).map("\n".join).map(lambda text: text + "\n")
@@ -163,32 +160,36 @@ def standard_leaves(raw: bytes) -> list[tuple[str, bytes]]:
     found = []
     for part in BytesParser(policy=compat32).parsebytes(raw).walk():
         if not part.is_multipart():
-            del part["Content-Transfer-Encoding"]  # so that "decoded" means the octets as they are
+            # Without the field, the payload is returned as raw octets.
+            del part["Content-Transfer-Encoding"]
             found.append((part.get_content_type(), part.get_payload(decode=True)))
     return found
 
 
-# Where the standard library loses something or is stricter than mail is, by the name of the case.
+# Cases in which the standard library loses something or is too strict.
 READ_OTHERWISE = {
-    "attachments/name-content-type-is-none",  # to it a file of no type is text
-    "attachments/name-type-encoded-as-a-whole",  # a type that it does not find is text, too
-    "authors/space-before-the-colon",  # a header section ends there for it
+    "attachments/name-content-type-is-none",  # It takes a file without a type for text.
+    "attachments/name-type-encoded-as-a-whole",  # It takes a part with an unreadable type for text, too.
+    "authors/space-before-the-colon",  # It ends the header section there.
     "bodies/type-with-a-comment",
     "headers/bcc-with-space",
-    "headers/byte-order-mark",  # a header section ends there for it, too
+    "headers/byte-order-mark",  # It ends the header section there, too.
     "headers/byte-order-mark-and-mbox-line",
     "headers/mbox-line-quoted",
-    "structure/boundary-not-closed",  # it takes the last line end from the part
-    "structure/closed-in-the-middle",  # the part after it is lost
+    "structure/boundary-not-closed",  # It removes the last line end of the part.
+    "structure/closed-in-the-middle",  # It loses the part after it.
     "structure/empty-multipart",
     "structure/no-parts",
-    "structure/same-boundary-twice",  # the attachment is lost
+    "structure/same-boundary-twice",  # It loses the attachment.
     "subjects/space-before-the-colon",
 }
 
 
 def can_be_compared(raw: bytes) -> bool:
-    """The standard library ends lines at a bare CR, reads messages in messages, and a body where a header is broken."""
+    """Return whether both parsers should agree.
+
+    The standard library ends lines at a bare CR, parses attached messages, and starts the body at a broken header.
+    """
     lines = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[0].split(b"\n")
     is_well_formed = all(b":" in line or line[:1] in (b" ", b"\t") for line in lines)
     return is_well_formed and not re.search(rb"\r(?!\n)|message/|digest", raw)
@@ -201,7 +202,7 @@ def test_parts_are_those_of_the_standard_library() -> None:
     assert len(cases) > 400
 
 
-# --- What it may cost -----------------------------------------------------------------------------------------------
+# --- Cost -----------------------------------------------------------------------------------------------------------
 
 
 def of_size(piece: bytes, size: int = 25 * MIB) -> bytes:
@@ -258,7 +259,7 @@ def test_memory_is_bounded(name: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3 * len(raw)  # and the message
+    assert peak < 3 * len(raw)  # The message itself is included.
 
 
 def test_a_clean_attachment_is_passed_through_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
