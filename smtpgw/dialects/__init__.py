@@ -1,1 +1,1 @@
-"""Control headers of Cakemail and of the relays that customers come from."""
+"""Control headers of Cakemail and of the relays that customers migrate from."""

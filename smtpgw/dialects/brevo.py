@@ -1,4 +1,4 @@
-"""Brevo, once Sendinblue: X-Mailin-*, X-Sib-*, and its API's names as headers."""
+"""Dialect of Brevo (formerly Sendinblue): X-Mailin-*, X-Sib-*, and names of its API as headers."""
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
@@ -6,12 +6,12 @@ from smtpgw.dialects.json_keys import parse_object
 from smtpgw.dialects.rules import idempotency_key, metadata, refuse_where, tags, template
 from smtpgw.dialects.table import DISCARD, MAP, STRIP, STRIP_WARN, Dialect, Row
 
-# {{params.name}} and {{ params.name }}
+# Matches {{params.name}} and {{ params.name }}.
 PARAMS = r"\{\{\s{0,20}params\.[^{}]{1,200}\}\}"
 
 
 def custom(context: HeaderContext, value: str) -> None:
-    """JSON, or `key:value|key:value`."""
+    """Add metadata from a JSON object or from `key:value|key:value`."""
     pairs = None if value.startswith(("{", "[")) else values.pairs(value)
     if pairs is None:
         metadata(context, value)
@@ -20,6 +20,7 @@ def custom(context: HeaderContext, value: str) -> None:
 
 
 def params(context: HeaderContext, value: str) -> None:
+    """Reject the message if it contains a placeholder of Brevo's parameters."""
     parse_object(context, value)
     refuse_where(PARAMS)(context, value)
 

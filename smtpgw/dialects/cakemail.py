@@ -1,4 +1,4 @@
-"""Cakemail's own headers, which customers of its relay already send."""
+"""Dialect of Cakemail's own SMTP relay, whose customers already send these headers."""
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
@@ -13,7 +13,7 @@ def sender_id(context: HeaderContext, value: str) -> None:
 
 
 def whole_number(field: str) -> Effect:
-    """An id; a wrong one is never ignored, since the wrong list or the wrong account would send."""
+    """Return an effect that sets an id. An invalid one is rejected, because the wrong list or account would be used."""
 
     def read(context: HeaderContext, value: str) -> None:
         number = values.whole_number(value)
@@ -25,7 +25,7 @@ def whole_number(field: str) -> Effect:
 
 
 def message_type(context: HeaderContext, value: str) -> None:
-    # Guessing would change whether recipients can unsubscribe.
+    # The type decides whether recipients can unsubscribe, so an unknown one is rejected.
     if value.lower() not in ("marketing", "transactional"):
         context.refuse_value("must be marketing or transactional")
     context.decide(type=value.lower())
@@ -36,7 +36,7 @@ def group(context: HeaderContext, value: str) -> None:
 
 
 def enabled(context: HeaderContext, value: str) -> None:
-    """Its messages are marketing, unless any header says otherwise."""
+    """Make the message marketing, unless another header decides its type."""
 
     def by_default() -> None:
         if context.decided.get("type"):

@@ -1,4 +1,4 @@
-"""What frameworks write for their own tags and metadata when they know of no provider: Symfony Mailer, and Laravel."""
+"""Dialect of Symfony Mailer and Laravel, which write these headers for tags and metadata without a provider."""
 
 from smtpgw.dialects.rules import metadata_named_by_header, tags
 from smtpgw.dialects.table import MAP, STRIP_WARN, Dialect, Row

@@ -1,9 +1,7 @@
-"""Control headers of Cakemail and of the relays customers come from, read into the options of a submission.
+"""Interpreter that turns the control headers of a message into the options of its submission.
 
-One module a provider, each a table from header to effect. Adding a provider is one such module, its name in `DIALECTS`
-below, and a folder of messages in the test corpus.
-
-`read` is pure. It raises `HeaderError` where sending without what a header asks for would be wrong.
+Each provider has one module with a table from header to effect. To add a provider, add such a module, its entry in
+`DIALECTS`, and a folder of messages in the test corpus.
 """
 
 import time
@@ -33,7 +31,7 @@ from smtpgw.message.words import decode
 __all__ = ["DIALECTS", "Dialect", "Finding", "HeaderError", "Options", "Row", "Verdict", "read"]
 
 DIALECTS = (
-    CAKEMAIL,  # first: its headers win over all others
+    CAKEMAIL,
     SENDGRID,
     MANDRILL,
     MAILGUN,
@@ -48,7 +46,7 @@ DIALECTS = (
 
 
 class Control(NamedTuple):
-    """A control header of a message, and the row it falls under."""
+    """A control header of a message and its row."""
 
     dialect: Dialect
     row: Row
@@ -58,7 +56,8 @@ class Control(NamedTuple):
 UNKNOWN_HEADER = "not a header we know"
 NO_OPTIONS = Options()
 ROWS = {row.name.lower(): (dialect, row) for dialect in DIALECTS for row in dialect.rows}
-OPEN_ROWS = {name[:-1]: found for name, found in ROWS.items() if name.endswith("*")}  # X-PM-Metadata-*
+# Rows for all headers with a prefix, such as X-PM-Metadata-*.
+OPEN_ROWS = {name[:-1]: found for name, found in ROWS.items() if name.endswith("*")}
 FAMILIES = {prefix: dialect for dialect in DIALECTS for prefix in dialect.prefixes}
 PREFIXES = (*FAMILIES, *OPEN_ROWS)
 SIMULATORS = {domain: dialect for dialect in DIALECTS for domain in dialect.test_domains}
@@ -66,16 +65,16 @@ TEST_DOMAINS = tuple(SIMULATORS)
 
 
 def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: float | None = None) -> Options:
-    """What the control headers of a message ask for.
+    """Return the options that the control headers of a message ask for.
 
     Args:
-        message: as parsed; its header values are unfolded, RFC 2047 words in them are left alone.
-        recipients: the addresses of RCPT.
-        mapping: the operator's maps for the account that submits.
-        now: seconds since 1970; the clock's by default.
+        message: The parsed message.
+        recipients: The addresses of RCPT.
+        mapping: The operator's maps for the account that submits.
+        now: Seconds since 1970. The current time by default.
 
     Raises:
-        HeaderRefused: a header can neither be honoured nor ignored; nothing must be sent to anyone.
+        HeaderError: A header that Cakemail cannot honour changes what the recipient sees. Nothing must be sent.
     """
     test_mode = find_simulated_recipients(recipients)
     found = [one for header in message.headers if (one := find_control_header(header))]
@@ -86,7 +85,7 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
         control.setdefault(header.name.lower(), []).append(header.value)
     when = time.time() if now is None else now
     context = HeaderContext(message, frozenset(map(values.comparable, recipients)), mapping, when, control)
-    # Cakemail's own headers, then the others in the order of the message: the first to decide wins.
+    # Cakemail's own headers come first, then the others in the order of the message. The first decision wins.
     for dialect, row, header in sorted(found, key=lambda control: control.dialect is not CAKEMAIL):
         context.dialect = dialect.name
         row.apply(context, header.name if row.name.endswith("*") else row.name, decode(header.value).strip())
@@ -98,7 +97,7 @@ def read(message: Message, recipients: Sequence[str], mapping: AccountMap, now: 
 
 
 def find_control_header(header: Header) -> Control | None:
-    """The row of a control header, known or not; None for an ordinary header."""
+    """Return the row of a control header, None for an ordinary header. An unknown control header gets a new row."""
     name = header.name.lower()
     if found := ROWS.get(name):
         return Control(*found, header)
@@ -113,10 +112,12 @@ def find_control_header(header: Header) -> Control | None:
 
 
 def find_simulated_recipients(recipients: Sequence[str]) -> Finding | None:
-    """Mailbox simulators of other providers: real mail to them tests nothing and costs reputation.
+    """Return a finding if the recipients are mailbox simulators of other providers, None if there are none.
+
+    Real mail to them tests nothing and costs reputation.
 
     Raises:
-        HeaderRefused: some recipients are such, others not; one answer cannot be true of both.
+        HeaderError: Some recipients are simulators and others are not, so that no single reply is correct.
     """
     simulated = [address for address in recipients if address.lower().endswith(TEST_DOMAINS)]
     if not simulated:

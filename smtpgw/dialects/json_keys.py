@@ -1,4 +1,4 @@
-"""Headers that are one JSON object, X-SMTPAPI and X-MSYS-API: a row for each path of keys."""
+"""Interpretation of headers that are one JSON object (X-SMTPAPI, X-MSYS-API), with a row for each path of keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,16 @@ from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect, Row
 
 UNKNOWN_KEY = "not a key we know"
-MAX_KEYS = 1000  # of an object whose keys are looked up one by one; providers know some twenty
+# Keys of one object that are looked up. Providers define far fewer.
+MAX_KEYS = 1000
 
 
 def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
-    """The effect of a header whose keys have rows of their own, named by their paths: `filters.footer.settings`.
+    """Return the effect of a header whose keys have their own rows.
 
-    With `first_instance`, a repetition of the header is only searched for test modes.
+    Args:
+        rows: The rows, named by the path of their key, such as `filters.footer.settings`.
+        first_instance: Whether only the first instance of the header counts. Others are still checked for test modes.
     """
     table = {row.name: row for row in rows}
     inner = {path for name in table for path in enclosing_paths(name)}
@@ -47,19 +50,23 @@ def json_keys(rows: Sequence[Row], first_instance: bool = False) -> Effect:
 
 
 def check_test_modes(context: HeaderContext, value: Any) -> None:
+    """Reject a JSON value that contains an unknown test mode. Raises HeaderError."""
     if key := values.find_unsafe_test_mode(value):
         context.refuse(f"the test mode {key[:60]}")
 
 
 def parse_object(context: HeaderContext, text: str) -> dict[str, Any]:
+    """Parse a JSON object. An empty text is an empty object. Raises HeaderError."""
+    # orjson.JSONDecodeError is a ValueError.
     try:
         value = values.json_value(text) if text else {}
-    except ValueError as problem:  # orjson.JSONDecodeError is one
+    except ValueError as problem:
         context.refuse_value(f"is not valid JSON ({problem})")
     return require_object(context, value)
 
 
 def require_object(context: HeaderContext, value: Any) -> dict[str, Any]:
+    """Return a JSON value that is an object. Raises HeaderError for other values."""
     found = values.json_object(value)
     if found is None:
         context.refuse_value("must be a JSON object")
@@ -67,12 +74,13 @@ def require_object(context: HeaderContext, value: Any) -> dict[str, Any]:
 
 
 def require_few_keys(context: HeaderContext, keys: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with at most MAX_KEYS keys. Raises HeaderError for a larger one."""
     if len(keys) > MAX_KEYS:
         context.refuse_value(f"has an object of more than {MAX_KEYS} keys")
     return keys
 
 
 def enclosing_paths(path: str) -> list[str]:
-    """Of `a.b.c`: `a` and `a.b`."""
+    """Return the paths that contain a path: `a` and `a.b` for `a.b.c`."""
     keys = path.split(".")
     return [".".join(keys[:n]) for n in range(1, len(keys))]

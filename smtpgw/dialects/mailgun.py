@@ -1,4 +1,4 @@
-"""Mailgun: X-Mailgun-*."""
+"""Dialect of Mailgun: X-Mailgun-*."""
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
@@ -11,7 +11,7 @@ CLICKS["htmlonly"] = (True, False)
 
 
 def track_all(context: HeaderContext, value: str) -> None:
-    """All three, but for those that have a header of their own."""
+    """Switch tracking of opens and clicks, except for those that have their own header."""
     opens = () if context.has_header("X-Mailgun-Track-Opens") else ("opens",)
     clicks = () if context.has_header("X-Mailgun-Track-Clicks") else ("clicks_html", "clicks_text")
     if opens or clicks:
@@ -65,7 +65,7 @@ MAILGUN = Dialect(
         Row("X-Mailgun-Time-Zone-Localize", "09:00", REFUSE, "sending at the recipient's local time"),
         Row("X-Mailgun-Delivery-Time-Optimize-Period", "24h", STRIP_WARN, "", "sent at once"),
         Row("X-Mailgun-Deliver-Within", "1h", STRIP_WARN, "", "Cakemail has no latest time of delivery"),
-        Row("X-Mailgun-Require-TLS", "yes", REFUSE, "", "a promise we cannot keep; STRIP for no", require_tls),
+        Row("X-Mailgun-Require-TLS", "yes", REFUSE, "", "the gateway cannot promise TLS; STRIP for no", require_tls),
         Row("X-Mailgun-Skip-Verification", "yes", STRIP, "", "Cakemail decides"),
         Row(
             "X-Mailgun-Recipient-Variables",
@@ -90,14 +90,14 @@ MAILGUN = Dialect(
         Row("X-Mailgun-Sending-Ip", "1.2.3.4", STRIP, "", "Cakemail decides"),
         Row("X-Mailgun-Sending-Ip-Pool", "pool", STRIP, "", "Cakemail decides"),
         Row("X-Mailgun-Archive-To", "https://example.com/archive", STRIP_WARN, "", "no copy is archived"),
-        Row("X-Mailgun-Suppress-Headers", "x-a,x-b", STRIP, "", "no X-Mailgun header is delivered anyway"),
+        Row("X-Mailgun-Suppress-Headers", "x-a,x-b", STRIP, "", "X-Mailgun headers are never delivered"),
         Row("X-Mailgun-Incoming", "yes", STRIP, "", "a trace of received mail"),
         Row("X-Mailgun-Sflag", "No", STRIP, "", "a trace of received mail"),
         Row("X-Mailgun-Sscore", "0.1", STRIP, "", "a trace of received mail"),
         Row("X-Mailgun-Sid", "WyI3", STRIP, "", "a trace of received mail"),
     ),
     notes=(
-        "A header field `To: %recipient%` is display only: every recipient's copy shows their own address.",
-        "A body of the type multipart/mailgun-variables is no mail and is refused.",
+        "`To: %recipient%` needs no replacement: each copy shows the address of its own recipient.",
+        "A body of the type multipart/mailgun-variables is refused, because it is not mail.",
     ),
 )

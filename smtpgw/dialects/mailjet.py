@@ -1,29 +1,19 @@
-"""Mailjet: X-MJ-* and X-Mailjet-*."""
+"""Dialect of Mailjet: X-MJ-* and X-Mailjet-*."""
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import parse_object
-from smtpgw.dialects.rules import metadata_as, refuse_where, tags, template
-from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Effect, Row
+from smtpgw.dialects.rules import metadata_as, refuse_where, tags, template, track
+from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 
-# {{var:name}}, {{data:name}}, and the conditions of the template language, {% if … %}
+# Clients send the value of Mailjet's API for "on" over SMTP too.
+API_ON = "2"
+# Matches {{var:name}}, {{data:name}}, and conditions of the template language such as {% if … %}.
 TEMPLATE_LANGUAGE = r"\{\{\s{0,20}(?:var|data)\s{0,20}:|\{%\s{0,20}(?:if|for|set)\b"
 
 
-def track(*fields: str) -> Effect:
-    """Mailjet's SMTP has 0 and 1; its API's 2, "on", is sent over SMTP too."""
-
-    def switch(context: HeaderContext, value: str) -> None:
-        wanted = True if value == "2" else values.yes_or_no(value)
-        if wanted is None:
-            context.record(STRIP_WARN, "not a value we know")
-        else:
-            context.decide(**dict.fromkeys(fields, wanted))
-
-    return switch
-
-
 def template_language(context: HeaderContext, value: str) -> None:
+    """Reject the message if the template language is on and the message uses it."""
     if values.yes_or_no(value):
         refuse_where(TEMPLATE_LANGUAGE)(context, value)
     else:
@@ -31,6 +21,7 @@ def template_language(context: HeaderContext, value: str) -> None:
 
 
 def variables(context: HeaderContext, value: str) -> None:
+    """Reject the message if it uses the template language."""
     parse_object(context, value)
     refuse_where(TEMPLATE_LANGUAGE)(context, value)
 
@@ -41,16 +32,16 @@ MAILJET = Dialect(
     prefixes=("x-mj-", "x-mailjet-"),
     rows=(
         Row("X-Mailjet-Campaign", "spring", MAP, "tags", "accents and spaces are made to fit", tags),
-        Row("X-Mailjet-DeduplicateCampaign", "true", STRIP_WARN, "", "Cakemail does not look for doubles"),
+        Row("X-Mailjet-DeduplicateCampaign", "true", STRIP_WARN, "", "Cakemail does not look for duplicates"),
         Row(
             "X-Mailjet-TrackClick",
             "0",
             MAP,
             "tracking.clicks_html, tracking.clicks_text",
             "",
-            track("clicks_html", "clicks_text"),
+            track("clicks_html", "clicks_text", also_on=API_ON),
         ),
-        Row("X-Mailjet-TrackOpen", "0", MAP, "tracking.opens", "", track("opens")),
+        Row("X-Mailjet-TrackOpen", "0", MAP, "tracking.opens", "", track("opens", also_on=API_ON)),
         Row("X-Mailjet-Prio", "2", STRIP, "", "Cakemail decides"),
         Row("X-MJ-CustomID", "order-1", STRIP_WARN, "X-Metadata-…", "metadata", metadata_as("CustomID")),
         Row("X-MJ-EventPayload", "order-1", STRIP_WARN, "X-Metadata-…", "metadata", metadata_as("EventPayload")),

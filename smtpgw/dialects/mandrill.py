@@ -1,4 +1,4 @@
-"""Mandrill, Mailchimp Transactional: X-MC-*."""
+"""Dialect of Mandrill (Mailchimp Transactional): X-MC-*."""
 
 from smtpgw.dialects import values
 from smtpgw.dialects.context import HeaderContext
@@ -16,7 +16,7 @@ from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
 def track(context: HeaderContext, value: str) -> None:
-    """A list of what to track; whatever it does not name is not tracked."""
+    """Track what the list names, and nothing else."""
     words = {word.lower() for word in values.comma_separated(value)}
     both = bool(words & {"clicks", "clicks_all"})
     context.decide(
@@ -27,12 +27,14 @@ def track(context: HeaderContext, value: str) -> None:
 
 
 def merge_vars(context: HeaderContext, value: str) -> None:
+    """Reject the message if it contains a placeholder of one of the merge variables."""
     merge_variables(context, [name for name in parse_object(context, value) if name != "_rcpt"])
 
 
 def bcc_address(context: HeaderContext, value: str) -> None:
+    """Reject a copy to an address without RCPT, unless the operator chose to send without it."""
     if context.mapping.strip_mandrill_bcc:
-        context.record(STRIP_WARN, "sent without the copy, as the operator has it")
+        context.record(STRIP_WARN, "sent without the copy, as the operator configured")
     else:
         extra_recipients(context, values.comma_separated(value))
 

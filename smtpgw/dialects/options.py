@@ -1,4 +1,4 @@
-"""What the control headers of a message ask for: the options of its submission, and a finding for each header."""
+"""Result of the interpreter: the options of a submission, and a finding for each control header."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,39 +10,56 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What becomes of a control header."""
+    """The treatment of a control header."""
 
-    MAP = "map"  # translated into the field of the API that means the same
-    STRIP = "strip"  # no equivalent, and losing it misleads nobody: removed
-    STRIP_WARN = "strip_warn"  # removed, but the customer loses something they may rely on
-    REFUSE = "refuse"  # sending without it would be wrong: nothing is sent to anyone
-    DISCARD = "discard"  # test mode: accepted, and sent to nobody
+    # Mapped to the field of the API with the same meaning.
+    MAP = "map"
+    # Removed. There is no equivalent, and the message is correct without it.
+    STRIP = "strip"
+    # Removed, but the customer loses a feature that they may rely on.
+    STRIP_WARN = "strip_warn"
+    # The message is rejected, because it would be wrong without the header.
+    REFUSE = "refuse"
+    # Test mode: the message is accepted and not sent.
+    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was decided about one control header: for the log, the counter and `explain`."""
+    """The decision about one control header, for the log, the counter and `explain`."""
 
-    dialect: str  # the name of a dialect: a fixed set, fit for the label of a metric
-    header: str  # "X-Mailgun-Tag", or a header and the path of a JSON key: "X-SMTPAPI filters.opentrack.settings"
+    # The name of a dialect. The names are a fixed set, so they can be a metric label.
+    dialect: str
+    # "X-Mailgun-Tag", or a header and the path of a JSON key: "X-SMTPAPI filters.opentrack.settings".
+    header: str
     verdict: Verdict
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the control headers of a message decide about its submission; None or empty where they decide nothing."""
+    """The decisions of the control headers about a submission. None or empty fields are undecided."""
 
     sender_id: str | None = None
     list_id: int | None = None
-    account_id: int | None = None  # a sub-account to act for
-    template_id: int | None = None  # of Cakemail, never of another provider
-    type: str | None = None  # "marketing" or "transactional"
-    tags: tuple[str, ...] = ()  # as the API wants them: [a-zA-Z0-9-_]{1,255}, at most 255
-    tracking: Mapping[str, bool] = field(default_factory=dict)  # of opens, clicks_html, clicks_text the decided ones
-    extra_headers: tuple["Header", ...] = ()  # metadata as X-Metadata-<key>, where the account opted in
-    metadata: Mapping[str, str] = field(default_factory=dict)  # for the gateway's own log
-    consumed: frozenset[str] = frozenset()  # lower-case names of the headers that must not be delivered
-    discard: str = ""  # what asked for test mode; answered with replies.DISCARDED after every other check
-    idempotency_key: str = ""  # scoped to the account
+    # The sub-account to act for.
+    account_id: int | None = None
+    # A template of Cakemail, never of another provider.
+    template_id: int | None = None
+    # "marketing" or "transactional".
+    type: str | None = None
+    # Tags in the form of the API: at most 255, each [a-zA-Z0-9-_]{1,255}.
+    tags: tuple[str, ...] = ()
+    # The decided ones of opens, clicks_html and clicks_text.
+    tracking: Mapping[str, bool] = field(default_factory=dict)
+    # Metadata as X-Metadata-<key>, if the account opted in.
+    extra_headers: tuple["Header", ...] = ()
+    # Metadata for the gateway's own log.
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    # Lower-case names of the headers that must not be delivered.
+    consumed: frozenset[str] = frozenset()
+    # The header that asks for test mode. The reply is replies.DISCARDED, after every other check.
+    discard: str = ""
+    # The key applies to the account only.
+    idempotency_key: str = ""
     findings: tuple[Finding, ...] = ()

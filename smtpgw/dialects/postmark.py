@@ -1,4 +1,4 @@
-"""Postmark: X-PM-*."""
+"""Dialect of Postmark: X-PM-*."""
 
 from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.rules import metadata_named_by_header, tags, track, track_clicks
@@ -14,6 +14,7 @@ STREAMS = {"outbound": "transactional", "broadcast": "marketing", "broadcasts": 
 
 
 def message_stream(context: HeaderContext, value: str) -> None:
+    """Map a message stream to a message type. The operator's map wins over Postmark's own streams."""
     found = context.mapping.message_streams.get(value) or STREAMS.get(value.lower())
     if found:
         context.decide(type=found)
@@ -52,9 +53,9 @@ POSTMARK = Dialect(
             "metadata; a header only where the operator says so",
             metadata_named_by_header("X-PM-Metadata-"),
         ),
-        Row("X-PM-KeepID", "true", STRIP, "", "Cakemail makes its own Message-ID"),
+        Row("X-PM-KeepID", "true", STRIP, "", "Cakemail creates its own Message-ID"),
         Row("X-PM-Bounce-Type", "HardBounce", STRIP, "", "only for bounce-testing.postmarkapp.com"),
-        Row("X-PM-RCPT", "a@x.test", STRIP, "", "a trace of Postmark's own"),
+        Row("X-PM-RCPT", "a@x.test", STRIP, "", "a trace that Postmark adds"),
     ),
     test_domains=("@bounce-testing.postmarkapp.com",),
 )

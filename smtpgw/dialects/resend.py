@@ -1,4 +1,4 @@
-"""Resend: Resend-*."""
+"""Dialect of Resend: Resend-*."""
 
 from smtpgw.dialects.rules import idempotency_key
 from smtpgw.dialects.table import MAP, Dialect, Row

@@ -1,6 +1,6 @@
-"""What rows do that several providers share: tags, tracking, metadata, schedules, templates, recipients, placeholders.
+"""Effects that several dialects share: tags, tracking, metadata, templates, schedules, recipients, placeholders.
 
-Each rule is a function that is an effect, or that makes one from what a provider calls things.
+Each rule is an effect, or a function that returns one for the names that a provider uses.
 """
 
 import re
@@ -12,17 +12,20 @@ from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.json_keys import parse_object, require_object
 from smtpgw.dialects.table import STRIP, STRIP_WARN, Effect
 
-MAX_CLOCK_SKEW_SECONDS = 60  # a schedule so little ahead is "now"
-MAX_SUBSTITUTIONS = 100  # each is looked for in the whole message
-MAX_TIMES = 10_000  # of send_each_at, one a recipient
+# A time that is less than this ahead counts as now.
+MAX_CLOCK_SKEW_SECONDS = 60
+# Each substitution is searched in the whole message.
+MAX_SUBSTITUTIONS = 100
+# A schedule may have one time for each recipient.
+MAX_TIMES = 10_000
 UNKNOWN_VALUE = "not a value we know"
-# Longer ones are text that happens to have braces.
+# A longer match is text that contains braces by chance.
 MERGE_TAG = re.compile(r"\*\|[^|\r\n]{1,200}\|\*|\{\{[^{}]{1,200}\}\}")
 NAME = re.compile(r"[^\s{}()#/^&*|:=]+")
 
 
 def first_instance(effect: Effect) -> Effect:
-    """Of a header that is repeated, the provider reads only the first."""
+    """Return an effect that applies to the first instance of a repeated header only, as at the provider."""
 
     def once(context: HeaderContext, value: Any) -> None:
         if context.is_repeated:
@@ -37,22 +40,28 @@ def first_instance(effect: Effect) -> Effect:
 
 
 def tags(context: HeaderContext, value: Any) -> None:
-    """One tag, or a JSON list of them."""
+    """Add a tag, or each tag of a JSON list."""
     context.add_tags([text for text in values.texts(value) if text.strip()])
 
 
 def comma_separated_tags(context: HeaderContext, value: str) -> None:
+    """Add each tag of a comma-separated list."""
     context.add_tags(values.comma_separated(value))
 
 
 # --- Tracking ---------------------------------------------------------------------------------------------------------
 
 
-def track(*fields: str) -> Effect:
-    """A switch for some of opens, clicks_html, clicks_text."""
+def track(*fields: str, also_on: str = "") -> Effect:
+    """Return an effect that switches tracking on or off.
+
+    Args:
+        fields: The fields to switch: opens, clicks_html, clicks_text.
+        also_on: A provider's further value for "on".
+    """
 
     def switch(context: HeaderContext, value: Any) -> None:
-        wanted = values.yes_or_no(value)
+        wanted = True if also_on and value == also_on else values.yes_or_no(value)
         if wanted is None:
             context.record(STRIP_WARN, UNKNOWN_VALUE)
         else:
@@ -62,7 +71,7 @@ def track(*fields: str) -> Effect:
 
 
 def track_clicks(words: Mapping[str, tuple[bool, bool]]) -> Effect:
-    """Words, in lower case, for whether clicks are tracked in HTML and in text."""
+    """Return an effect for click tracking. `words` maps a value in lower case to the switches for HTML and text."""
 
     def choose(context: HeaderContext, value: str) -> None:
         html_and_text = words.get(value.lower())
@@ -78,17 +87,17 @@ def track_clicks(words: Mapping[str, tuple[bool, bool]]) -> Effect:
 
 
 def metadata(context: HeaderContext, value: Any) -> None:
-    """A JSON object, as text of a header or already read."""
+    """Add metadata from a JSON object or its text."""
     context.add_metadata(parse_object(context, value) if isinstance(value, str) else require_object(context, value))
 
 
 def metadata_as(key: str) -> Effect:
-    """One pair: the whole value, whatever its form."""
+    """Return an effect that adds the whole value under one key."""
     return lambda context, value: context.add_metadata({key: value} if value else {})
 
 
 def metadata_named_by_header(prefix: str) -> Effect:
-    """One pair: the header's name after `prefix` is the key."""
+    """Return an effect that adds the value under the header's name after `prefix`."""
 
     def one(context: HeaderContext, value: str) -> None:
         key = context.header[len(prefix) :]
@@ -97,11 +106,14 @@ def metadata_named_by_header(prefix: str) -> Effect:
     return one
 
 
-# --- Ids of Cakemail, and of other providers through the operator's maps ----------------------------------------------
+# --- Ids, mapped by the operator --------------------------------------------------------------------------------------
 
 
 def template(provider: str) -> Effect:
-    """Another provider's template: the body here is then only a fragment of what should be sent."""
+    """Return an effect that maps a provider's template.
+
+    An unmapped template is rejected, because the body is only a fragment without it.
+    """
 
     def mapped(context: HeaderContext, value: Any) -> None:
         name = values.as_text(value).strip()
@@ -118,7 +130,10 @@ def template(provider: str) -> Effect:
 
 
 def look_up(field: str, known: Callable[[HeaderContext], Mapping[str, Any]]) -> Effect:
-    """A name that the operator may have mapped; losing an unmapped one is told."""
+    """Return an effect that sets `field` to the operator's value for a name.
+
+    An unmapped name is dropped with a warning.
+    """
 
     def mapped(context: HeaderContext, value: Any) -> None:
         name = values.as_text(value).strip()
@@ -132,6 +147,7 @@ def look_up(field: str, known: Callable[[HeaderContext], Mapping[str, Any]]) -> 
 
 
 def idempotency_key(context: HeaderContext, value: str) -> None:
+    """Set the idempotency key. An invalid one is dropped with a warning."""
     if not value or len(value) > 256:
         context.record(STRIP_WARN, "must have 1 to 256 characters")
     else:
@@ -142,7 +158,11 @@ def idempotency_key(context: HeaderContext, value: str) -> None:
 
 
 def schedule(instant: Callable[[Any], float | None]) -> Effect:
-    """Cakemail sends at once: a time that has come is now, a later one is refused."""
+    """Return an effect that rejects a time in the future, because Cakemail sends at once.
+
+    Args:
+        instant: The parser for the provider's form of a time.
+    """
 
     def check(context: HeaderContext, value: Any) -> None:
         if value is None or value == []:
@@ -166,7 +186,7 @@ def schedule(instant: Callable[[Any], float | None]) -> Effect:
 
 
 def extra_recipients(context: HeaderContext, value: Any) -> None:
-    """Copies to others: without their RCPT, ignoring them loses a copy, and honouring them overrides the envelope."""
+    """Reject a copy to an address without RCPT: ignoring it loses the copy, and honouring it overrides the envelope."""
     if not all(address in context.recipients for address in values.addresses(value)):
         context.refuse("a copy to an address that has no RCPT")
     context.record(STRIP, "all are recipients already")
@@ -176,7 +196,7 @@ def extra_recipients(context: HeaderContext, value: Any) -> None:
 
 
 def literal_placeholders(context: HeaderContext, value: Any) -> None:
-    """A JSON object whose keys stand in the message as they are, to be replaced."""
+    """Reject the message if it contains a key of a JSON object of substitutions."""
     keys = [key for key in require_object(context, value) if key]
     if len(keys) > MAX_SUBSTITUTIONS:
         context.refuse(f"replacing more than {MAX_SUBSTITUTIONS} texts in the message")
@@ -184,24 +204,24 @@ def literal_placeholders(context: HeaderContext, value: Any) -> None:
 
 
 def refuse_where(pattern: str) -> Effect:
-    """Placeholders of a known form."""
+    """Return an effect that rejects the message if it matches a pattern of placeholders."""
     placeholder = re.compile(pattern, re.IGNORECASE)
     return lambda context, _: refuse_visible(context, sorted(context.search(placeholder)))
 
 
 def merge_variables(context: HeaderContext, names: Iterable[str]) -> None:
-    """Names that stand in the message as `*|NAME|*` or `{{name}}`."""
+    """Reject the message if it contains one of the names as `*|NAME|*` or `{{name}}`."""
     visible = context.derive(MERGE_TAG, named_in)
     refuse_visible(context, [name for name in names if name.lower() in visible])
 
 
 def named_in(tokens: Iterable[str]) -> frozenset[str]:
-    """The names in placeholders such as `*|HTML:FNAME|*` or `{{#if fname}}`, in lower case."""
+    """Return the names in placeholders such as `*|HTML:FNAME|*` or `{{#if fname}}`, in lower case."""
     return frozenset(word for token in tokens for word in (token[2:-2].strip().lower(), *NAME.findall(token.lower())))
 
 
 def refuse_visible(context: HeaderContext, placeholders: Sequence[str]) -> None:
-    """A recipient would read placeholders as they are; variables that nothing refers to are harmless."""
+    """Reject the message if there are placeholders, which a recipient would see. Unused variables are harmless."""
     if placeholders:
         context.refuse(f"replacing {placeholders[0]} in the message")
     context.record(STRIP, "nothing to replace")

@@ -1,4 +1,4 @@
-"""SendGrid: X-SMTPAPI, one JSON object."""
+"""Dialect of SendGrid: X-SMTPAPI, one JSON object."""
 
 from typing import Any
 
@@ -17,11 +17,15 @@ from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Effec
 
 
 def replaced_recipients(context: HeaderContext, value: Any) -> None:
-    """SendGrid sends to these instead; whether a RCPT outside the list gets a copy there is not documented."""
+    """Reject a list that differs from RCPT.
+
+    SendGrid sends to the list instead. It does not document whether other recipients get a copy.
+    """
     wanted = set()
     for address in values.addresses(value):
         wanted.add(address)
-        if address not in context.recipients:  # the rest of them is not read
+        # One address without RCPT is enough to decide.
+        if address not in context.recipients:
             break
     if wanted and wanted != context.recipients:
         context.refuse("naming other recipients than RCPT")
@@ -29,20 +33,22 @@ def replaced_recipients(context: HeaderContext, value: Any) -> None:
 
 
 def send_each_at(context: HeaderContext, value: Any) -> None:
+    """Reject times in the future, and `send_at` beside them."""
     if value and context.siblings.get("send_at"):
         context.refuse("send_at together with send_each_at")
     schedule(values.epoch)(context, value)
 
 
-# --- Filters: each is {"settings": {"enable": 1, …}} ------------------------------------------------------------------
+# --- Filters, each of the form {"settings": {"enable": 1, …}} ---------------------------------------------------------
 
 
 def is_on(settings: dict[str, Any]) -> bool:
+    """Return whether a filter is enabled."""
     return values.yes_or_no(settings.get("enable")) is True
 
 
 def refuse_visible_tag(context: HeaderContext, settings: dict[str, Any]) -> None:
-    """`replace` names a text of the body that SendGrid replaces; a recipient would read it as it is."""
+    """Reject the message if it contains the text that `replace` names, which a recipient would see."""
     replaced = settings.get("replace")
     if isinstance(replaced, str) and replaced and context.has_text(replaced):
         context.refuse(f"replacing {replaced} in the message")
@@ -72,7 +78,7 @@ def click_tracking(context: HeaderContext, value: Any) -> None:
 
 
 def subscription_tracking(context: HeaderContext, value: Any) -> None:
-    """Inserts a link to unsubscribe. Cakemail adds its own, but to marketing messages only."""
+    """Reject a transactional message, because Cakemail adds its unsubscribe link to marketing messages only."""
     settings = require_object(context, value)
 
     def without_tag() -> None:
@@ -103,6 +109,8 @@ def bypass_list_management(context: HeaderContext, value: Any) -> None:
 
 
 def refuse_when_on(what: str) -> Effect:
+    """Return an effect that rejects the message if the filter is enabled."""
+
     def check(context: HeaderContext, value: Any) -> None:
         if is_on(require_object(context, value)):
             context.refuse(what)
@@ -171,7 +179,7 @@ KEYS = (
         '{"enable":1,"enable_text":true}',
         MAP,
         "tracking.clicks_html, tracking.clicks_text",
-        "text only where enable_text says",
+        "text only if enable_text is on",
         click_tracking,
     ),
     Row(
@@ -238,5 +246,5 @@ SENDGRID = Dialect(
         ),
     ),
     keys=KEYS,
-    notes=("An unknown key is removed and told; one that looks like a test mode is refused.",),
+    notes=("An unknown key is removed and logged; one that looks like a test mode is refused.",),
 )

@@ -1,4 +1,4 @@
-"""Amazon SES: X-SES-*."""
+"""Dialect of Amazon SES: X-SES-*."""
 
 import re
 
@@ -7,16 +7,20 @@ from smtpgw.dialects.context import HeaderContext
 from smtpgw.dialects.rules import first_instance
 from smtpgw.dialects.table import MAP, STRIP, STRIP_WARN, Dialect, Row
 
-MAX_FIELDS = 10  # of the list, and what follows is not read: two mean something
+# Only the first two fields of the value have a meaning; fields beyond the limit are not read.
+MAX_FIELDS = 10
 
 
 def message_tags(context: HeaderContext, value: str) -> None:
-    """`name=value` pairs; Cakemail's tags have no values."""
+    """Add a tag for each `name=value` pair, because Cakemail's tags have no values."""
     context.add_tags(["_".join(filter(None, pair.split("=", 1))) for pair in values.comma_separated(value)])
 
 
 def list_management(context: HeaderContext, value: str) -> None:
-    """`list; topic=name`, or `contactListName=list; topicName=name`."""
+    """Map a contact list to a Cakemail list.
+
+    The value is `list; topic=name` or `contactListName=list; topicName=name`.
+    """
     if context.has_text("{{amazonSESUnsubscribeUrl}}"):
         context.refuse("replacing {{amazonSESUnsubscribeUrl}} in the message")
     named = [
@@ -63,7 +67,7 @@ SES = Dialect(
             " REFUSE when {{amazonSESUnsubscribeUrl}} stands in the message",
             list_management,
         ),
-        Row("X-SES-TENANT-NAME", "tenant-1", STRIP_WARN, "", "no such thing here"),
+        Row("X-SES-TENANT-NAME", "tenant-1", STRIP_WARN, "", "Cakemail has no tenants"),
     ),
     test_domains=("@simulator.amazonses.com",),
 )

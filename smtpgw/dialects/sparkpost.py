@@ -1,4 +1,4 @@
-"""SparkPost, now Bird: X-MSYS-API, one JSON object."""
+"""Dialect of SparkPost (now Bird): X-MSYS-API, one JSON object."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from smtpgw.dialects.table import MAP, REFUSE, STRIP, STRIP_WARN, Dialect, Row
 
 
 def transactional(context: HeaderContext, value: Any) -> None:
+    """Make the message transactional if the option is on."""
     if values.yes_or_no(value):
         context.decide(type="transactional")
     else:
@@ -17,7 +18,7 @@ def transactional(context: HeaderContext, value: Any) -> None:
 
 
 def inline_css(context: HeaderContext, value: Any) -> None:
-    context.record(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are left where they are")
+    context.record(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are not inlined")
 
 
 KEYS = (
@@ -55,9 +56,9 @@ KEYS = (
         "STRIP when the time has come",
         schedule(values.iso_instant),
     ),
-    Row("cc", '[{"email":"cc@x.test","name":"CC"}]', REFUSE, "", "STRIP when all have a RCPT", extra_recipients),
-    Row("bcc", '["bcc@x.test"]', REFUSE, "", "STRIP when all have a RCPT", extra_recipients),
-    Row("archive", '["archive@x.test"]', REFUSE, "", "STRIP when all have a RCPT", extra_recipients),
+    Row("cc", '[{"email":"cc@x.test","name":"CC"}]', REFUSE, "", "STRIP when all are recipients", extra_recipients),
+    Row("bcc", '["bcc@x.test"]', REFUSE, "", "STRIP when all are recipients", extra_recipients),
+    Row("archive", '["archive@x.test"]', REFUSE, "", "STRIP when all are recipients", extra_recipients),
     Row(
         "substitution_data",
         '{"name":"Ben"}',

@@ -1,4 +1,4 @@
-"""The shape of a provider's table: a row for each control header, or each key of a header that is JSON."""
+"""Types of a dialect's table, which has a row for each control header and each key of a JSON header."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,28 +14,38 @@ STRIP_WARN = Verdict.STRIP_WARN
 REFUSE = Verdict.REFUSE
 DISCARD = Verdict.DISCARD
 
-Effect = Callable[[HeaderContext, Any], None]  # of a header's text, decoded and stripped, or of a JSON value
+# An effect takes the text of a header, decoded and stripped, or a JSON value.
+Effect = Callable[[HeaderContext, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One control header and what becomes of it."""
+    """A control header and its treatment."""
 
-    name: str  # "X-Mailgun-Tag"; "X-PM-Metadata-*" for all that begin so; among `keys` the path of a JSON key
-    example: str  # a value as applications send it
+    # "X-Mailgun-Tag", "X-PM-Metadata-*" for all headers with a prefix, or the path of a JSON key in `Dialect.keys`.
+    name: str
+    # A value as applications send it.
+    example: str
     verdict: Verdict
-    becomes: str = ""  # the field of the API; for REFUSE, what the reply says is not supported
-    reason: str = ""  # one line for people, naming the case of another verdict
-    effect: Effect | None = None  # what to do; without one the verdict says it all
-    free_keys: bool = False  # the keys inside the value are the customer's own words, and never control
+    # The field of the API; for REFUSE, the feature that the reply names as not supported.
+    becomes: str = ""
+    # One line for people, which names the cases with another verdict.
+    reason: str = ""
+    # The function that applies the row. Without one, the verdict applies to every value.
+    effect: Effect | None = None
+    # Whether the customer chooses the keys inside the value, so that they are never control keys.
+    free_keys: bool = False
 
     def apply(self, context: HeaderContext, header: str, value: Any) -> None:
-        """Apply the row to one value. A test mode comes before everything else that a row may say.
+        """Apply the row to one value. A test mode takes precedence over the effect of the row.
 
         Args:
-            context: of the message.
-            header: the header, or the path of a JSON key, as people know it.
-            value: a header's text, decoded and stripped, or a JSON value.
+            context: The context of the message.
+            header: The name for people of the header or the path of the JSON key.
+            value: The text of the header, decoded and stripped, or a JSON value.
+
+        Raises:
+            HeaderError: The message must be rejected.
         """
         context.begin_row(header)
         if self.verdict is DISCARD or values.TEST_MODE_NAME.search(self.name):
@@ -48,7 +58,7 @@ class Row:
             context.record(self.verdict, self.reason)
 
     def _apply_test_mode(self, context: HeaderContext, value: Any) -> None:
-        """Accept and drop where this is known to mean that; nothing else that looks like a test is sent for real."""
+        """Discard the message in a known test mode, and reject it in an unknown one, unless the value turns it off."""
         if values.is_negative(value):
             context.record(STRIP, "test mode is off")
         elif self.verdict is DISCARD:
@@ -60,12 +70,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """All that is known of one provider's control headers."""
+    """The control headers of one provider."""
 
     name: str
     title: str
     rows: tuple[Row, ...]
-    prefixes: tuple[str, ...] = ()  # lower case; headers that begin so are control headers, known or not
-    keys: tuple[Row, ...] = ()  # of the header that is one JSON object
-    test_domains: tuple[str, ...] = ()  # how addresses of the provider's mailbox simulator end
-    notes: tuple[str, ...] = ()  # what else a customer should know
+    # Prefixes in lower case. Every header with one of them is a control header, even if it has no row.
+    prefixes: tuple[str, ...] = ()
+    # Rows for the keys of the header that is one JSON object.
+    keys: tuple[Row, ...] = ()
+    # Ends of the addresses of the provider's mailbox simulator.
+    test_domains: tuple[str, ...] = ()
+    # Further information for customers.
+    notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Values of control headers, read as what their providers mean by them. Pure functions; None is "cannot be read"."""
+"""Pure functions that parse values of control headers. They return None for an invalid value."""
 
 import json
 import re
@@ -14,9 +14,10 @@ from smtpgw.message.addresses import NoMailbox, mailboxes
 
 MAX_JSON_DEPTH = 32
 MAX_TAG_CHARACTERS = 255
-MAX_TAG_TEXT_CHARACTERS = 1024  # what a tag is made from; one character of Unicode may stand for eighteen
-MAX_NAMED_ADDRESSES = 10_000  # ten times what SendGrid takes in one header
-# No name like this may lead to mail that is really sent, unless its value says no.
+# Only the beginning of a long text is normalized, because one character may expand to many.
+MAX_TAG_TEXT_CHARACTERS = 1024
+MAX_NAMED_ADDRESSES = 10_000
+# A header or key with such a name never leads to real mail, unless its value is negative.
 TEST_MODE_NAME = re.compile(r"sandbox|drop|test.?mode|dry.?run", re.IGNORECASE)
 NEGATIVES = frozenset(("no", "false", "0", "off", "none"))
 YES = frozenset(("1", "true", "yes", "y", "on"))
@@ -24,13 +25,13 @@ NO = frozenset(("0", "false", "no", "n", "off"))
 
 
 def yes_or_no(value: Any) -> bool | None:
-    """A switch, as text or as JSON has it: true, 1, "1", "on", "yes" and their contraries."""
+    """Parse a switch in text or JSON: true, 1, "1", "on", "yes" and their opposites."""
     word = as_text(value).strip().lower()
     return True if word in YES else False if word in NO else None
 
 
 def is_negative(value: Any) -> bool:
-    """Whether a test mode is surely not wanted. An empty value is not that; an object is if all within it says no."""
+    """Return whether a value turns a test mode off. An empty value does not; an object does if all of its values do."""
     if isinstance(value, dict | list):
         inner = [item for _, item in items_within(value) if not isinstance(item, dict | list)]
         return bool(inner) and all(map(is_negative, inner))
@@ -38,13 +39,13 @@ def is_negative(value: Any) -> bool:
 
 
 def whole_number(value: Any) -> int | None:
-    """An id, from 1."""
+    """Parse an id, which is at least 1."""
     text = as_text(value).strip()
     return int(text) if re.fullmatch(r"0*[1-9][0-9]{0,17}", text, re.ASCII) else None
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as the word that people would write for it."""
+    """Return a JSON value as text; null is ""."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, bool):
@@ -53,11 +54,11 @@ def as_text(value: Any) -> str:
 
 
 def json_value(text: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: when it is not JSON, is nested deeper than anything a provider asks for, or has a key twice: which
-            of the two counts nobody can tell (RFC 8259 §4), and one may be a test mode.
+        ValueError: The text is not JSON, is nested too deeply, or has an object with a duplicate key. Which of the two
+            counts is undefined (RFC 8259 §4), and one may be a test mode.
     """
     value = orjson.loads(text)
     if depth(value) > MAX_JSON_DEPTH:
@@ -67,6 +68,7 @@ def json_value(text: str) -> Any:
 
 
 def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object for its pairs. Raises ValueError if a key is repeated."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
@@ -74,6 +76,7 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def depth(value: Any) -> int:
+    """Return how many levels of values a JSON value contains."""
     level, found = [value], 0
     while level := [item for outer in level for item in children(outer)]:
         found += 1
@@ -85,8 +88,9 @@ def children(value: Any) -> list[Any]:
 
 
 def items_within(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every key and value inside a JSON value, however deep; the items of a list have the key ""."""
-    open_values = [pairs_within(value)]  # not one generator in another: each item would pass through all of them
+    """Yield every key and value inside a JSON value at any depth. The items of a list have the key ""."""
+    # A stack is used, because an item of nested generators would pass through each of them.
+    open_values = [pairs_within(value)]
     while open_values:
         for key, item in open_values[-1]:
             yield key, item
@@ -98,23 +102,23 @@ def items_within(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def pairs_within(value: Any) -> Iterator[tuple[str, Any]]:
-    """The keys and values of a JSON object; the items of a list have the key ""."""
+    """Return the keys and values of a JSON object. The items of a list have the key ""."""
     if isinstance(value, dict):
         return iter(value.items())
     return (("", item) for item in value) if isinstance(value, list) else iter(())
 
 
 def find_unsafe_test_mode(value: Any) -> str:
-    """Return the first key inside a JSON value that names a test mode which is not surely off, "" if there is none."""
+    """Return the first key inside a JSON value that names a test mode and does not turn it off, "" if there is none."""
     return survey(value, is_wanted=False)[0]
 
 
 def survey(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
-    """Look at each value inside another one once, however many test modes it stands in.
+    """Visit each value inside a JSON value once, even if several test modes contain it.
 
     Returns:
-        What `find_unsafe_test_mode` does; whether there is anything but objects and lists; and, where that `is_wanted`,
-        whether all of it says no.
+        The result of `find_unsafe_test_mode`; whether the value contains a scalar; and, if `is_wanted`, whether all of
+        its scalars are negative.
     """
     found, has_leaf, is_negative_all = "", False, True
     for key, item in pairs_within(value):
@@ -132,12 +136,12 @@ def survey(value: Any, *, is_wanted: bool) -> tuple[str, bool, bool]:
 
 
 def json_object(value: Any) -> dict[str, Any] | None:
-    """A JSON object; PHP writes an empty one as `[]`, and nothing given as null."""
+    """Return a JSON object, None for other values. PHP writes an empty one as `[]`; null counts as empty too."""
     return value if isinstance(value, dict) else {} if value in (None, []) else None
 
 
 def texts(value: Any) -> list[str]:
-    """One text or a list of them."""
+    """Return a list of texts for one text or a list."""
     return [as_text(item) for item in value] if isinstance(value, list) else [as_text(value)] if value else []
 
 
@@ -146,16 +150,17 @@ def comma_separated(text: str) -> list[str]:
 
 
 def tag(text: str) -> str:
-    """A tag as the API takes it, [a-zA-Z0-9-_]{1,255}; "" when nothing of it is left."""
+    """Return a tag in the form of the API, [a-zA-Z0-9-_]{1,255}, or "" if no usable character is left."""
     characters = unicodedata.normalize("NFKD", text[:MAX_TAG_TEXT_CHARACTERS])[:MAX_TAG_TEXT_CHARACTERS]
     letters = "".join(c for c in characters if not unicodedata.combining(c))
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", letters).strip("-")[:MAX_TAG_CHARACTERS]
 
 
 def addresses(value: Any) -> Iterator[str]:
-    """The addresses in a text such as `B <b@x.test>`, an object with an `email`, or a list of these; to be compared.
+    """Yield the addresses in a text such as `B <b@x.test>`, an object with an `email`, or a list of these.
 
-    What holds no address gives "", which equals no recipient; so does what comes after MAX_NAMED_ADDRESSES.
+    The addresses are in the form of `comparable`. An item without an address, or beyond MAX_NAMED_ADDRESSES, yields "",
+    which equals no recipient.
     """
     items = value if isinstance(value, list) else [value]
     for item in items[:MAX_NAMED_ADDRESSES]:
@@ -169,18 +174,18 @@ def addresses(value: Any) -> Iterator[str]:
 
 
 def comparable(address: str) -> str:
-    """Mailboxes that differ in case alone are one, for all that providers and customers care."""
+    """Return an address in a form for comparison. Addresses that differ only in case are considered equal."""
     return unicodedata.normalize("NFC", address.strip()).casefold()
 
 
 def epoch(value: Any) -> float | None:
-    """Seconds since 1970 UTC, as a number or in digits."""
+    """Parse seconds since 1970 UTC, as a number or as digits."""
     text = as_text(value).strip()
     return float(text) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", text, re.ASCII) else None
 
 
 def iso_instant(value: Any) -> float | None:
-    """`2026-12-31 23:59:59` or `2026-12-31T23:59:59-04:00`; UTC where no zone is named."""
+    """Parse `2026-12-31 23:59:59` or `2026-12-31T23:59:59-04:00`. The default time zone is UTC."""
     try:
         return seconds_of(datetime.fromisoformat(as_text(value).strip()))
     except (ValueError, OverflowError):
@@ -188,7 +193,7 @@ def iso_instant(value: Any) -> float | None:
 
 
 def mail_date(value: Any) -> float | None:
-    """RFC 5322 §3.3: `Fri, 14 Oct 2026 23:10:10 -0000`; or seconds since 1970."""
+    """Parse a date such as `Fri, 14 Oct 2026 23:10:10 -0000` (RFC 5322 §3.3) or seconds since 1970."""
     seconds = epoch(value)
     try:
         return seconds if seconds is not None else seconds_of(parsedate_to_datetime(as_text(value)))
@@ -197,11 +202,11 @@ def mail_date(value: Any) -> float | None:
 
 
 def seconds_of(instant: datetime) -> float:
-    # RFC 5322 §3.3: -0000 says nothing of a zone, and Python then leaves it out; the time itself is UTC.
+    # RFC 5322 §3.3: -0000 means UTC without information on the zone. Python returns such a time without a zone.
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 
 def pairs(text: str) -> Mapping[str, str] | None:
-    """`key:value|key:value`, as Brevo has it besides JSON."""
+    """Parse `key:value|key:value`, which Brevo accepts besides JSON."""
     split = [piece.partition(":") for piece in text.split("|") if piece.strip()]
     return {key.strip(): value.strip() for key, _, value in split} if all(colon for _, colon, _ in split) else None

@@ -1,4 +1,4 @@
-"""Any value of any control header is read or refused, and never another exception."""
+"""Tests that any value of any control header is parsed or rejected, and never raises another exception."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Cakemail's own headers: each row of the table, with every case it names."""
+"""Tests of the Cakemail dialect: each row of the table, with every case that it names."""
 
 import pytest
 
@@ -10,7 +10,7 @@ OFF = ("false", "0", "no", "off", "False")
 
 CASES = (
     mapped("x-sender-id", "12345", {"sender_id": "12345"}),
-    mapped("x-sender-id", "9f2c-ab", {"sender_id": "9f2c-ab"}),  # the API's ids are strings
+    mapped("x-sender-id", "9f2c-ab", {"sender_id": "9f2c-ab"}),  # Ids of the API are strings.
     refused("x-sender-id", "", "550 5.6.0 x-sender-id: "),
     *(mapped(name, word, tracking(**{SWITCHES[name]: True})) for name in SWITCHES for word in ON),
     *(mapped(name, word, tracking(**{SWITCHES[name]: False})) for name in SWITCHES for word in OFF),

@@ -1,8 +1,8 @@
-"""Messages as applications send them through other relays, each beside what it must become.
+"""Tests of messages as applications send them through other relays, with the expected result of each.
 
-`tests/corpus/dialects/<dialect>/` has a folder for each provider: an `.eml` and, of the same name, a `.json` with the
-request to the API for the first recipient, or with the `reply` where nothing is sent. The recipients are those of To;
-the operator's maps are in `maps.yaml`.
+`tests/corpus/dialects/` has a folder for each provider with pairs of files: an `.eml`, and a `.json` with the request
+to the API for the first recipient, or with the `reply` if nothing is sent. The recipients are those of To. The
+operator's maps are in `maps.yaml`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Mailgun's X-Mailgun-* headers: each row of the table, with every case it names."""
+"""Tests of the Mailgun dialect: each row of the table, with every case that it names."""
 
 from itertools import permutations
 
@@ -32,7 +32,9 @@ CASES = (
     refused("X-Mailgun-Deliver-By", "Fri, 14 Oct 2036 23:10:10 -0000"),
     refused("X-Mailgun-Deliver-By", str(int(NOW) + 3600)),
     stripped("X-Mailgun-Deliver-By", "Fri, 14 Oct 2011 23:10:10 -0000"),
-    stripped("X-Mailgun-Deliver-By", "Mon, 21 Sep 2026 16:13:20 +0200"),  # the tests' now, in another zone
+    stripped(
+        "X-Mailgun-Deliver-By", "Mon, 21 Sep 2026 16:13:20 +0200"
+    ),  # The current time of the tests, in another zone.
     refused("X-Mailgun-Deliver-By", "Mon, 21 Sep 2026 16:13:20 +0000"),
     stripped("X-Mailgun-Deliver-By", "1409348513"),
     stripped("X-Mailgun-Deliver-By", "0"),

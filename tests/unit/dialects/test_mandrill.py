@@ -1,4 +1,4 @@
-"""Mandrill's X-MC-* headers: each row of the table, with every case it names."""
+"""Tests of the Mandrill dialect: each row of the table, with every case that it names."""
 
 import pytest
 
@@ -46,7 +46,7 @@ CASES = (
     refused("X-MC-SendAt", "2036-12-31 23:59:59"),
     refused("X-MC-SendAt", "2036-12-31T23:59:59Z"),
     stripped("X-MC-SendAt", "2012-12-31 23:59:59"),
-    stripped("X-MC-SendAt", "2026-09-21 14:13:19"),  # UTC, one second before the tests' now
+    stripped("X-MC-SendAt", "2026-09-21 14:13:19"),  # UTC, one second before the current time of the tests.
     refused("X-MC-SendAt", "2026-09-21 14:15:20"),
     refused("X-MC-SendAt", "soon", "550 5.6.0 X-MC-SendAt: the time cannot be read"),
     refused("X-MC-SendAt", "9999-99-99 00:00:00", "550 5.6.0 X-MC-SendAt: the time cannot be read"),

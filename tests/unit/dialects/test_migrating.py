@@ -1,4 +1,4 @@
-"""The pages docs/migration/<provider>.md are what the tables of the dialects say."""
+"""Tests that the pages docs/migration/<provider>.md match the tables of the dialects."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def test_every_relay_is_that_of_a_dialect():
 
 
 def test_the_example_of_the_maps_is_one(tmp_path):
-    """It has every key there is."""
+    """The example has every key."""
     (tmp_path / "maps.yaml").write_text(MAPS, "utf-8")
     found = ProviderMap.load(str(tmp_path / "maps.yaml")).account(12345)
     assert {f.name for f in dataclasses.fields(AccountMap) if f.name not in MAPS} == set()

@@ -1,4 +1,4 @@
-"""Brevo, Resend, Mailjet and the frameworks: each row of their tables, with every case it names."""
+"""Tests of Brevo, Resend, Mailjet and the frameworks: each row of their tables, with every case that it names."""
 
 import pytest
 
@@ -74,7 +74,7 @@ MAILJET = (
 FRAMEWORKS = (
     mapped("X-Tag", "password-reset", {"tags": ("password-reset",)}),
     lost("X-Metadata-Client-ID", "12345", {"metadata": {"Client-ID": "12345"}}, row="X-Metadata-*"),
-    lost("X-Metadata-drop-off", "x", {"metadata": {"drop-off": "x"}}),  # the customer's word, not control
+    lost("X-Metadata-drop-off", "x", {"metadata": {"drop-off": "x"}}),  # The customer chose the key.
 )
 
 CASES = {"brevo": BREVO, "resend": RESEND, "mailjet": MAILJET, "frameworks": FRAMEWORKS}

@@ -1,4 +1,4 @@
-"""Postmark's X-PM-* headers: each row of the table, with every case it names."""
+"""Tests of the Postmark dialect: each row of the table, with every case that it names."""
 
 import pytest
 
@@ -26,7 +26,7 @@ CASES = (
     mapped("X-PM-Message-Stream", "outbound", {"type": "marketing"}, maps=STREAMS),
     lost("X-PM-Message-Stream", "newsletter"),
     lost("X-PM-Metadata-client-id", "12345", {"metadata": {"client-id": "12345"}}, row="X-PM-Metadata-*"),
-    lost("X-PM-Metadata-sandbox", "yes", {"metadata": {"sandbox": "yes"}}),  # the customer's word, not control
+    lost("X-PM-Metadata-sandbox", "yes", {"metadata": {"sandbox": "yes"}}),  # The customer chose the key.
     stripped("X-PM-Metadata-", "12345"),
     stripped("X-PM-KeepID", "true"),
     stripped("X-PM-Bounce-Type", "HardBounce"),

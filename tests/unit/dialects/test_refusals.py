@@ -1,4 +1,4 @@
-"""A header that a message is refused for is counted and logged; large messages are read aside from the loop."""
+"""Tests that rejected headers are counted and logged, and that large messages are parsed outside the event loop."""
 
 import json
 import smtplib
@@ -45,7 +45,7 @@ def test_control_headers_of_a_large_message_hold_up_nobody(monkeypatch):
     ran = []
 
     def slow(*_):
-        """Waits, with its whole thread, for another greenlet to run."""
+        """Block the thread until another greenlet runs."""
         for _ in range(500):
             if not ran:
                 sleep(0.01)

@@ -1,4 +1,4 @@
-"""The rules that all dialects follow: decoding, conflicts, tags, tracking, metadata, recipients that are no people."""
+"""Tests of shared rules: decoding, conflicts, tags, tracking, metadata, mailbox simulators, cost."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from smtpgw.dialects.interpreter import HeaderError, Options, Verdict
 from smtpgw.message.parser import Header
 from tests.support.control_headers import RECIPIENT, changed, options, tracking
 
-# --- Unfold, decode RFC 2047, then parse ----------------------------------------------------------------------
+# --- Unfolding and decoding (RFC 2047) before parsing ---------------------------------------------------------
 
 FOLDED = '{"category":\r\n ["Orders",\r\n\t"fr"],\r\n "unique_args": {"a b":\r\n\t"c"}}'
 ACCENTS = '{"category": ["déjà vu"]}'
@@ -167,7 +167,7 @@ def test_the_first_of_two_values_stands():
     assert options(("X-PM-Metadata-a", "1"), ("X-Mailgun-Variables", '{"a":2,"b":3}')).metadata == {"a": "1", "b": "3"}
 
 
-# --- Recipients that are no people ------------------------------------------------------------------------------------
+# --- Mailbox simulators -----------------------------------------------------------------------------------------------
 
 SIMULATORS = (
     "success@simulator.amazonses.com",
@@ -195,7 +195,7 @@ def test_others_are_people(address):
     assert options(recipients=(address,)) == Options()
 
 
-# --- What one message may cost ----------------------------------------------------------------------------------------
+# --- Cost of one message ----------------------------------------------------------------------------------------------
 
 
 def test_findings_are_bounded_and_say_so():

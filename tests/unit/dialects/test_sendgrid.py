@@ -1,4 +1,4 @@
-"""SendGrid's X-SMTPAPI: each key of the table, with every case it names."""
+"""Tests of the SendGrid dialect: each key of the table, with every case that it names."""
 
 import json
 
@@ -22,7 +22,7 @@ CASES = (
     refused(H, '{"category":' + "[" * 40 + "]" * 40 + "}", "550 5.6.0 X-SMTPAPI: is not valid JSON (nested too deep)"),
     refused(H, "[" * 5000, "550 5.6.0 X-SMTPAPI: is not valid JSON"),
     stripped(H, "{}"),
-    stripped(H, "[]"),  # how PHP writes an empty object
+    stripped(H, "[]"),  # PHP writes an empty object like this.
     stripped(H, ""),
     mapped(f"{H} category", "Orders", {"tags": ("Orders",)}),
     mapped(f"{H} category", ["Orders", "fr", "été 2026"], {"tags": ("Orders", "fr", "ete-2026")}),
@@ -30,14 +30,14 @@ CASES = (
     stripped(f"{H} category", []),
     lost(f"{H} unique_args", {"orderNumber": "12345"}, {"metadata": {"orderNumber": "12345"}}),
     lost(f"{H} unique_args", {"n": 1, "ok": True, "x": [1]}, {"metadata": {"n": "1", "ok": "true", "x": "[1]"}}),
-    lost(f"{H} unique_args", {"sandbox": "yes"}, {"metadata": {"sandbox": "yes"}}),  # the customer's word, not control
+    lost(f"{H} unique_args", {"sandbox": "yes"}, {"metadata": {"sandbox": "yes"}}),  # The customer chose the key.
     stripped(f"{H} unique_args", {}),
     stripped(f"{H} unique_args", []),
     refused(f"{H} unique_args", 5, f"550 5.6.0 {H} unique_args: must be a JSON object"),
     stripped(f"{H} to", ["A@x.test", "B <b@X.test>"], recipients=TWO),
     stripped(f"{H} to", "a@x.test", recipients=("a@x.test",)),
     stripped(f"{H} to", []),
-    refused(f"{H} to", ["a@x.test"], recipients=TWO),  # a strict subset
+    refused(f"{H} to", ["a@x.test"], recipients=TWO),  # A strict subset of RCPT.
     refused(f"{H} to", ["a@x.test", "b@x.test", "c@x.test"], recipients=TWO),
     refused(f"{H} to", ["nobody"], recipients=TWO),
     refused(f"{H} to", ["<<>"], recipients=TWO),
@@ -52,7 +52,7 @@ CASES = (
     refused(f"{H} send_at", int(NOW) + 3600),
     refused(f"{H} send_at", str(int(NOW) + 3600)),
     stripped(f"{H} send_at", 1409348513),
-    stripped(f"{H} send_at", int(NOW) + 59),  # a clock that is a little ahead
+    stripped(f"{H} send_at", int(NOW) + 59),  # The client's clock is slightly ahead.
     refused(f"{H} send_at", int(NOW) + 61),
     stripped(f"{H} send_at", None),
     refused(f"{H} send_at", "tomorrow", f"550 5.6.0 {H} send_at: the time cannot be read"),
@@ -92,7 +92,7 @@ CASES = (
     mapped(f"{F}.templates.settings", {"enable": 1, "template_id": "5997fcf6"}, {"template_id": 7}, maps=TEMPLATES),
     refused(f"{F}.templates.settings", {"enable": 1, "template_id": "5997fcf6"}),
     refused(f"{F}.templates.settings", {"enable": 1, "template_id": "other"}, maps=TEMPLATES),
-    refused(f"{F}.templates.settings", {"template_id": "other"}),  # the body may be a fragment: not a guess to make
+    refused(f"{F}.templates.settings", {"template_id": "other"}),  # The body may be only a fragment.
     stripped(f"{F}.templates.settings", {"enable": 0, "template_id": "5997fcf6"}),
     stripped(f"{F}.templates.settings", {"enable": 1}),
     refused(f"{F}.template.settings", {"enable": 1, "text/html": "<html><% body %></html>"}),

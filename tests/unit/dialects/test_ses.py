@@ -1,4 +1,4 @@
-"""Amazon SES's X-SES-* headers: each row of the table, with every case it names."""
+"""Tests of the Amazon SES dialect: each row of the table, with every case that it names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""SparkPost's X-MSYS-API and X-Binding: each row of the table, with every case it names."""
+"""Tests of the SparkPost dialect: each row and key of the tables, with every case that they name."""
 
 import json
 

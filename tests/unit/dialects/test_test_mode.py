@@ -1,4 +1,4 @@
-"""Whatever asks for a test is never sent for real, in any dialect and with any value but an explicit negative."""
+"""Tests that a header or key for a test mode never leads to real mail, unless its value is explicitly negative."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_a_json_key_that_says_no_is_sent(header, value):
 
 
 def test_no_row_can_send_a_test_mode_whatever_it_does():
-    """The next provider's table may be written in a hurry."""
+    """A new table may forget to handle its test mode."""
     row = Row("X-New-Sandbox", "", MAP, effect=lambda reading, value: reading.add_tags([value]))
     reading = HeaderContext(mail([]), frozenset(), NO_MAPS, NOW, {})
     with pytest.raises(HeaderError, match="X-New-Sandbox: this test mode is not supported"):
