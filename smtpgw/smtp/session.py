@@ -142,8 +142,6 @@ class Session:
         self.log.reply(self.verb, reply)
         self.connection.write(reply.encode(self.id))
 
-    # --- The commands
-
     def ehlo(self, argument: str) -> Reply:
         # Any host name is accepted, even none. EHLO resets the transaction (RFC 5321 §4.1.4). The login stays valid,
         # because clients send EHLO again after AUTH.
