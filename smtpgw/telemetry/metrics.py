@@ -127,9 +127,9 @@ SESSIONS_OPENED = counter(
     "smtpgw_sessions_opened_total", "SMTP sessions opened, by listener", listener=("smtp", "smtps", "internal")
 )
 SESSIONS_CLOSED = counter("smtpgw_sessions_closed_total", "SMTP sessions closed, by reason", reason=REASONS)
-SESSION_SECONDS = histogram("smtpgw_session_duration_seconds", "How long SMTP sessions last", SESSION_LENGTHS)
+SESSION_SECONDS = histogram("smtpgw_session_duration_seconds", "Duration of SMTP sessions", SESSION_LENGTHS)
 CONNECTIONS_LOST = counter(
-    "smtpgw_connections_lost_total", "Clients that went without a word, by what they had said last", verb=VERBS
+    "smtpgw_connections_lost_total", "Connections the client closed without QUIT, by its last command", verb=VERBS
 )
 COMMANDS = counter("smtpgw_commands_total", "SMTP commands answered, by verb and reply code", verb=VERBS, code=CODES)
 REFUSALS = counter("smtpgw_refusals_total", "Error replies, by name", reply=ERROR_REPLIES)
@@ -138,13 +138,11 @@ AUTH = counter(
     "Logins, by result",
     result=("done", "refused", "throttled", "unavailable", "malformed"),
 )
-LIMITS = counter("smtpgw_limits_hit_total", "Limits hit, by name", limit=LIMIT_NAMES)
+LIMITS = counter("smtpgw_limits_hit_total", "Limits reached, by name", limit=LIMIT_NAMES)
 TLS_HANDSHAKES = counter(
     "smtpgw_tls_handshakes_total", "TLS handshakes, by version or failed", version=("TLSv1.2", "TLSv1.3", "failed")
 )
-CERTIFICATE_EXPIRY = gauge(
-    "smtpgw_certificate_expiry_timestamp_seconds", "When the served certificate expires", "livemin"
-)
+CERTIFICATE_EXPIRY = gauge("smtpgw_certificate_expiry_timestamp_seconds", "Expiry of the certificate in use", "livemin")
 CERTIFICATE_RELOADS = counter(
     "smtpgw_certificate_reloads_total", "Certificate reloads, by result", result=("done", "failed")
 )
@@ -153,17 +151,17 @@ CERTIFICATE_RELOADS = counter(
 
 OBJECTIVE = counter(
     "smtpgw_objective_total",
-    "What the objective of 99.99 % counts: messages accepted, and answers that are our fault or Cakemail's",
+    "Messages that meet the availability objective, and failures caused by the gateway or by Cakemail",
     outcome=("met", "failed"),
 )
 MESSAGES = counter(
     "smtpgw_messages_total",
-    "Messages answered, by result",
+    "Messages, by result",
     result=("accepted", "refused", "deferred", "partial", "discarded"),
 )
 RECIPIENTS = counter(
     "smtpgw_recipients_total",
-    "Recipients of messages answered, by result",
+    "Recipients of messages, by result",
     result=("accepted", "refused", "deferred", "discarded"),
 )
 NOTICES = counter(
@@ -172,15 +170,15 @@ NOTICES = counter(
     result=("sent", "refused", "none", "no_address", "foreign_address"),
 )
 MESSAGE_BYTES = histogram("smtpgw_message_size_bytes", "Size of messages received", OCTETS)
-MESSAGE_SECONDS = histogram("smtpgw_message_duration_seconds", "From the end of data to the reply", SECONDS)
+MESSAGE_SECONDS = histogram("smtpgw_message_duration_seconds", "Time from the end of the data to the reply", SECONDS)
 OVERHEAD_SECONDS = histogram(
     "smtpgw_message_overhead_seconds",
-    "From the end of data to the reply, less what was waited for the API",
+    "Time from the end of the data to the reply, without the wait for the API",
     OVERHEAD_BOUNDS,
 )
 STAGE_SECONDS = histogram(
     "smtpgw_message_stage_duration_seconds",
-    "Parsing and translating a message",
+    "Time to parse and to translate a message",
     SHORT_SECONDS,
     stage=("parse", "translate"),
 )
@@ -192,7 +190,7 @@ DIALECTS = counter(
 )
 LARGEST_SHARE = gauge(
     "smtpgw_largest_share_ratio",
-    "Share of the account or client that has most, in the last 15 s; 0 where there were fewer than ten",
+    "Share of the busiest account or client in the last 15 s; 0 with fewer than ten events",
     "livemax",
     of=SHARED,
 )
@@ -204,34 +202,36 @@ MESSAGES_BY_ACCOUNT, REFUSED_BY_ACCOUNT, DEFERRED_BY_ACCOUNT, SESSIONS_BY_CLIENT
 
 API_SECONDS = histogram(
     "smtpgw_api_request_duration_seconds",
-    "Calls to Cakemail's API, by endpoint and status",
+    "Duration of calls to Cakemail's API, by endpoint and status",
     SECONDS,
     endpoint=ENDPOINTS,
     status=STATUSES,
 )
-API_IN_FLIGHT = gauge("smtpgw_api_requests_in_flight", "Calls to Cakemail's API under way", "livesum")
-API_WAITING = gauge("smtpgw_api_requests_waiting", "Calls to Cakemail's API that wait for one to end", "livesum")
+API_IN_FLIGHT = gauge("smtpgw_api_requests_in_flight", "Calls to Cakemail's API in progress", "livesum")
+API_WAITING = gauge("smtpgw_api_requests_waiting", "Calls to Cakemail's API that wait for a connection", "livesum")
 API_WAIT_SECONDS = histogram(
-    "smtpgw_api_wait_seconds", "How long calls to Cakemail's API that could not begin at once have waited", SECONDS
+    "smtpgw_api_wait_seconds", "Time that calls to Cakemail's API waited for a connection, if they had to", SECONDS
 )
 BREAKER_OPEN = gauge(
-    "smtpgw_breaker_open", "Workers that refuse new messages since Cakemail's API has failed for a while", "livesum"
+    "smtpgw_breaker_open", "Workers that reject new messages because Cakemail's API keeps failing", "livesum"
 )
 CACHE = counter(
     "smtpgw_cache_lookups_total",
-    "Look-ups of logins, and of senders and lists, by result",
+    "Cache lookups of logins, senders and lists, by result",
     cache=("login", "directory", "refused_login"),
     result=("hit", "miss"),
 )
 
 # --- The process
 
-INTERNAL_ERRORS = counter("smtpgw_internal_errors_total", "Our own bugs, answered 451 4.3.0")
-LOG_LINES_DROPPED = counter("smtpgw_log_lines_dropped_total", "Log lines that standard output was too slow for")
+INTERNAL_ERRORS = counter("smtpgw_internal_errors_total", "Unexpected exceptions, which are bugs of the gateway")
+LOG_LINES_DROPPED = counter(
+    "smtpgw_log_lines_dropped_total", "Log lines dropped because the reader of standard output was too slow"
+)
 WORKERS = gauge("smtpgw_workers", "Worker processes", "livesum")
-DRAINING = gauge("smtpgw_draining", "Workers that finish and take no more sessions", "livesum")
-LOOP_LAG = histogram("smtpgw_loop_lag_seconds", "How late greenlets run", SHORT_SECONDS)
-BUILD = gauge("smtpgw_build_info", "The version that runs", "livemax", version=(__version__,))
+DRAINING = gauge("smtpgw_draining", "Workers that accept no new sessions and finish the open ones", "livesum")
+LOOP_LAG = histogram("smtpgw_loop_lag_seconds", "Delay of the event loop", SHORT_SECONDS)
+BUILD = gauge("smtpgw_build_info", "Version of the gateway", "livemax", version=(__version__,))
 
 # Created by prometheus-flask-exporter for the requests to the port of the probes.
 HTTP_LABELS = {"method": frozenset({"GET", "HEAD"}), "status": frozenset({"200", "404", "500", "503"})}
@@ -240,10 +240,15 @@ CATALOG += [
         "smtpgw_http_request_duration_seconds",
         "histogram",
         {**HTTP_LABELS, "endpoint": frozenset({"live", "ready", "prometheus_metrics", "None"})},
-        "Requests to the probes' port",
+        "Duration of requests to the port of the probes",
     ),
-    Described("smtpgw_http_request_total", "counter", HTTP_LABELS, "Requests to the probes' port, by status"),
-    Described("smtpgw_http_request_exceptions_total", "counter", HTTP_LABELS, "Those that were answered by a bug"),
+    Described("smtpgw_http_request_total", "counter", HTTP_LABELS, "Requests to the port of the probes, by status"),
+    Described(
+        "smtpgw_http_request_exceptions_total",
+        "counter",
+        HTTP_LABELS,
+        "Requests to the port of the probes that raised an exception",
+    ),
 ]
 
 SAMPLED: dict[Gauge, Callable[[], float]] = {}  # gauges whose value is read at each flush

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
+from smtpgw.cakemail import client
 from smtpgw.commands.scrape import Interval, Scrape, quantile
 from smtpgw.dialects import interpreter
 from smtpgw.dialects.interpreter import Verdict
@@ -204,7 +205,8 @@ def literals_of_first_argument(method: str) -> set[tuple[str]]:
     found = set()
     for node in ast.walk(ast.parse((PACKAGE / "cakemail/client.py").read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
-            found.add((ast.literal_eval(node.args[0]),))
+            name = node.args[0]
+            found.add((getattr(client, name.id) if isinstance(name, ast.Name) else ast.literal_eval(name),))
     return found
 
 
