@@ -7,6 +7,7 @@ from smtpgw.dialects.table import MAP, STRIP, Dialect, Effect, Row
 
 
 def sender_id(context: HeaderContext, value: str) -> None:
+    """Set the sender. An empty id is rejected."""
     if not value:
         context.refuse_value("must be the id of a confirmed sender")
     context.decide(sender_id=value)
@@ -25,6 +26,7 @@ def whole_number(field: str) -> Effect:
 
 
 def message_type(context: HeaderContext, value: str) -> None:
+    """Set the type of the message. An unknown one is rejected."""
     # The type decides whether recipients can unsubscribe, so an unknown one is rejected.
     if value.lower() not in ("marketing", "transactional"):
         context.refuse_value("must be marketing or transactional")
@@ -32,6 +34,7 @@ def message_type(context: HeaderContext, value: str) -> None:
 
 
 def group(context: HeaderContext, value: str) -> None:
+    """Add the group as a tag."""
     context.add_tags([f"group-{value}"] if value else [])
 
 
@@ -69,7 +72,7 @@ CAKEMAIL = Dialect(
             "true",
             MAP,
             "content.type",
-            "marketing, where nothing else says which; STRIP when not true",
+            "marketing, unless another header decides; STRIP when not true",
             enabled,
         ),
     ),

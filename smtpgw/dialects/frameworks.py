@@ -13,7 +13,7 @@ FRAMEWORKS = Dialect(
             "12345",
             STRIP_WARN,
             "X-Metadata-…",
-            "metadata; delivered only where the operator says so",
+            "metadata; delivered only if the operator enables it",
             metadata_named_by_header("X-Metadata-"),
         ),
     ),

@@ -21,6 +21,7 @@ def track_all(context: HeaderContext, value: str) -> None:
 
 
 def require_tls(context: HeaderContext, value: str) -> None:
+    """Reject the message if TLS is required."""
     if values.is_negative(value) or not value:
         context.record(STRIP)
     else:
@@ -28,11 +29,13 @@ def require_tls(context: HeaderContext, value: str) -> None:
 
 
 def recipient_variables(context: HeaderContext, value: str) -> None:
+    """Reject the message if it contains a placeholder of a recipient variable."""
     parse_object(context, value)
     refuse_where(r"%recipient(?:[._][^%\s]{1,100})?%")(context, value)
 
 
 def template_variables(context: HeaderContext, value: str) -> None:
+    """Drop the variables of a template with a warning."""
     given = parse_object(context, value)
     context.record(STRIP_WARN if given else STRIP, "Cakemail's template has its own attributes")
 

@@ -50,7 +50,7 @@ POSTMARK = Dialect(
             "12345",
             STRIP_WARN,
             "X-Metadata-…",
-            "metadata; a header only where the operator says so",
+            "metadata; a header only if the operator enables it",
             metadata_named_by_header("X-PM-Metadata-"),
         ),
         Row("X-PM-KeepID", "true", STRIP, "", "Cakemail creates its own Message-ID"),

@@ -55,6 +55,7 @@ def refuse_visible_tag(context: HeaderContext, settings: dict[str, Any]) -> None
 
 
 def open_tracking(context: HeaderContext, value: Any) -> None:
+    """Set the tracking of opens. The placeholder for the image is rejected."""
     settings = require_object(context, value)
     wanted = values.yes_or_no(settings.get("enable"))
     if wanted is not False:
@@ -66,6 +67,7 @@ def open_tracking(context: HeaderContext, value: Any) -> None:
 
 
 def click_tracking(context: HeaderContext, value: Any) -> None:
+    """Set the tracking of clicks. Links in the text are tracked only if `enable_text` is on."""
     settings = require_object(context, value)
     wanted = values.yes_or_no(settings.get("enable"))
     in_text = values.yes_or_no(settings.get("enable_text"))
@@ -94,6 +96,7 @@ def subscription_tracking(context: HeaderContext, value: Any) -> None:
 
 
 def stored_template(context: HeaderContext, value: Any) -> None:
+    """Map a stored template, unless the filter is off."""
     settings = require_object(context, value)
     if settings.get("template_id") and not values.is_negative(settings.get("enable")):
         template("sendgrid")(context, settings["template_id"])
@@ -102,6 +105,7 @@ def stored_template(context: HeaderContext, value: Any) -> None:
 
 
 def bypass_list_management(context: HeaderContext, value: Any) -> None:
+    """Make the message transactional if the filter is on."""
     if is_on(require_object(context, value)):
         context.decide(type="transactional")
     else:
@@ -120,6 +124,7 @@ def refuse_when_on(what: str) -> Effect:
 
 
 def retired_bcc(context: HeaderContext, value: Any) -> None:
+    """Drop the filter, with a warning if it is on."""
     context.record(STRIP_WARN if is_on(require_object(context, value)) else STRIP, "SendGrid has retired it")
 
 
@@ -130,7 +135,7 @@ KEYS = (
         '{"orderNumber":"12345"}',
         STRIP_WARN,
         "X-Metadata-…",
-        "metadata; a header only where the operator says so",
+        "metadata; a header only if the operator enables it",
         metadata,
         free_keys=True,
     ),
@@ -219,7 +224,7 @@ KEYS = (
         '{"enable":1}',
         MAP,
         "content.type",
-        "transactional, unless x-email-api-type says otherwise",
+        "transactional, unless x-email-api-type decides otherwise",
         bypass_list_management,
     ),
     Row("filters.bcc.settings", '{"enable":1,"email":"a@x.test"}', STRIP_WARN, "", "retired", retired_bcc),

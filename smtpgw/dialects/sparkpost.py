@@ -18,6 +18,7 @@ def transactional(context: HeaderContext, value: Any) -> None:
 
 
 def inline_css(context: HeaderContext, value: Any) -> None:
+    """Drop the option, with a warning if it is on."""
     context.record(STRIP_WARN if values.yes_or_no(value) else STRIP, "styles are not inlined")
 
 
@@ -29,7 +30,7 @@ KEYS = (
         '{"has_pets":true}',
         STRIP_WARN,
         "X-Metadata-…",
-        "metadata; a header only where the operator says so",
+        "metadata; a header only if the operator enables it",
         metadata,
         free_keys=True,
     ),

@@ -84,6 +84,7 @@ def depth(value: Any) -> int:
 
 
 def children(value: Any) -> list[Any]:
+    """Return the values directly inside a JSON value."""
     return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
@@ -146,6 +147,7 @@ def texts(value: Any) -> list[str]:
 
 
 def comma_separated(text: str) -> list[str]:
+    """Return the items of a comma-separated list that are not empty."""
     return [word for piece in text.split(",") if (word := piece.strip())]
 
 
@@ -202,7 +204,8 @@ def mail_date(value: Any) -> float | None:
 
 
 def seconds_of(instant: datetime) -> float:
-    # RFC 5322 §3.3: -0000 means UTC without information on the zone. Python returns such a time without a zone.
+    """Return the seconds since 1970 of a time. A time without a zone is in UTC."""
+    # RFC 5322 §3.3: -0000 means UTC and no information on the zone. Python returns such a time without a zone.
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 

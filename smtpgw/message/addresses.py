@@ -58,6 +58,7 @@ def mailboxes(value: str) -> list[Mailbox]:
 
 
 def parse_uncached(value: str) -> list[Mailbox]:
+    """Parse a field without the cache. Raises NoMailbox or NoBrackets."""
     if len(value) > MAX_FIELD_CHARACTERS:
         raise NoMailbox
     items = [item for item in AddressReader(decode_outer_encoding(value)).read_items() if not item.is_empty]
@@ -87,6 +88,7 @@ class Item:
         return self.angle is None and "@" not in self.phrase
 
     def to_mailbox(self) -> Mailbox:
+        """Return the mailbox of the item. Raises NoMailbox or NoBrackets."""
         phrase = self.phrase.strip()
         if self.angle is None:
             address, name = remove_spaces(phrase), self.comment
@@ -107,11 +109,13 @@ def rejoin_unquoted_name(items: list[Item]) -> list[Item]:
 
 
 def has_one_address(phrase: str) -> bool:
+    """Return whether a phrase contains exactly one word with an @, and this is an address."""
     addresses = [word for word in phrase.split() if "@" in word]
     return len(addresses) == 1 and bool(ADDRESS.fullmatch(addresses[0]))
 
 
 def remove_spaces(address: str) -> str:
+    """Remove white space around the dots and the @ of an address."""
     return SPACE_IN_ADDRESS.sub(lambda found: found[1] or found[2] or found[3], address)
 
 
@@ -128,6 +132,7 @@ class AddressReader:
         self.at = 0
 
     def read_items(self) -> list[Item]:
+        """Return the items between commas and semicolons. The last item may be empty."""
         items = [Item()]
         while found := TOKEN.match(self.value, self.at):
             kind, text = found.lastgroup, found[0]

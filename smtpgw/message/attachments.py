@@ -39,8 +39,8 @@ EXTENSIONS = {
     "text/comma-separated-values": "csv",
     "text/csv": "csv",
 }
-# Types that are rejected with a description of the type, which says more than the file name.
-# The API would break these multiparts or lose their meaning.
+# Types that are rejected, and their descriptions for the reply. The API has no attachments of these types, and a
+# multipart would lose its meaning.
 UNSUPPORTED_TYPES = {
     "application/ms-tnef": "Outlook's winmail.dat (application/ms-tnef)",
     "application/pkcs7-mime": "An S/MIME message (application/pkcs7-mime)",

@@ -136,11 +136,13 @@ class BodyCollector:
         )
 
     def join(self, texts: list[str]) -> str:
+        """Join texts, each on lines of its own. Raises SMTPError (REQUEST_TOO_BIG)."""
         growth.check(growth.memory_bytes(texts, len(texts)), self.limit_bytes)
         pieces = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]]
         return "".join([*pieces, texts[-1]])
 
     def convert_to_html(self, text: str) -> str:
+        """Return the HTML of a plain text. Raises SMTPError (REQUEST_TOO_BIG)."""
         added = 4 * (text.count("&") + text.count("\n")) + 3 * (text.count("<") + text.count(">"))
         growth.check(growth.memory_bytes([text], added), self.limit_bytes)
         return "<div>" + html.escape(text, quote=False).replace("\n", "<br>\n") + "</div>"

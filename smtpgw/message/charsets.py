@@ -82,10 +82,12 @@ MAX_META_BYTES = 1024
 
 
 def normalize_label(label: str) -> str:
+    """Return a label in lower case, with letters and digits only."""
     return "".join(c for c in label.lower() if c.isalnum())
 
 
 def build_codecs() -> dict[str, str]:
+    """Return the codec of each normalized label."""
     named = {**encodings.aliases.aliases, **{codec: codec for codec in encodings.aliases.aliases.values()}}
     named = {label: codec for label, codec in named.items() if codec not in NO_CHARSETS}
     labelled = {normalize_label(label): codec for label, codec in (named | MORE_LABELS).items()}
@@ -162,6 +164,7 @@ def find_html_label(octets: bytes) -> str:
 
 
 def decode_utf_8_or_windows_1252(octets: bytes) -> str:
+    """Decode octets as UTF-8, also if it is cut at the end, or as windows-1252 if they are not UTF-8."""
     try:
         return octets.decode(UTF_8)
     except UnicodeDecodeError:
@@ -185,6 +188,7 @@ def decode_cut_utf_8(octets: bytes) -> str:
 
 
 def decode_windows_1252(octets: bytes) -> str:
+    """Decode windows-1252 as in the Encoding Standard, where every octet has a character."""
     return codecs.charmap_decode(octets, "strict", WINDOWS_1252_CHARACTERS)[0]
 
 
@@ -205,4 +209,5 @@ def decode_mislabelled(octets: bytes, codec: str) -> str:
 
 
 def replace_surrogates(decoded: str) -> str:
+    """Replace lone surrogates by U+FFFD."""
     return decoded.encode("utf_16", "surrogatepass").decode("utf_16", "replace")

@@ -37,4 +37,5 @@ def join_paragraphs(text: str, delete_space: bool) -> str:
 
 
 def quote(depth: int, line: str) -> str:
+    """Return a line with the quote marks of its depth."""
     return f"{'>' * depth} {line}" if depth else line

@@ -30,6 +30,7 @@ SAFE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,60}")
 
 
 def content_id(part: Part) -> str:
+    """Return the Content-ID of a part without its angle brackets."""
     return part.header("content-id").strip().removeprefix("<").removesuffix(">").strip()
 
 

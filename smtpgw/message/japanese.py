@@ -28,6 +28,7 @@ REPAIRS_LEFT = ContextVar("REPAIRS_LEFT", default=0)
 
 
 def cp932_octets(row: int, cell: int) -> bytes:
+    """Return the octets of CP932 for a row and a cell of JIS X 0208."""
     lead = (row - 1) // 2 + (0x81 if row <= 62 else 0xC1)
     trail = cell + 0x9E if row % 2 == 0 else cell + (0x3F if cell <= 63 else 0x40)
     return bytes([lead, trail])
@@ -77,6 +78,7 @@ def decode_with_nec_rows(octets: bytes, codec: str) -> str:
 
 
 def convert_to_windows(text: str) -> str:
+    """Replace the characters that Python maps differently by those of CP932."""
     for character, chosen in WINDOWS_CHARACTERS.items():
         text = text.replace(character, chosen)
     return text

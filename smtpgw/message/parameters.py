@@ -26,6 +26,7 @@ def parse(value: str) -> ParsedValue:
 
 
 def parse_uncached(value: str) -> ParsedValue:
+    """Parse a value without the cache."""
     value = decode_outer_encoding(value)
     first = FIRST.match(value.strip())
     found: dict[str, str] = {}

@@ -155,6 +155,7 @@ def embed_inline_images(html: str | None, collector: BodyCollector, inline_image
 
 
 def make_attachments(collector: BodyCollector) -> tuple[Attachment, ...]:
+    """Return the attachments for the files and the invitations. Raises SMTPError."""
     taken: dict[str, int] = {}
     made = [make_noted_attachment(part, collector, taken) for part in collector.files]
     calendars = {calendar_digest(file) for file in made if collector.invitations and file.type == "calendar"}

@@ -87,6 +87,7 @@ class PartReader:
         self.boundary_lines = 0
 
     def read_part(self, start: int, end: int, default_type: str, depth: int) -> Part:
+        """Return the part at `raw[start:end]` with its children. Raises SMTPError (BAD_STRUCTURE, HEADERS_TOO_BIG)."""
         self.parts += 1
         if self.parts > MAX_PARTS:
             raise SMTPError(BAD_STRUCTURE.filled(why=f"it has more than {MAX_PARTS} parts"))
@@ -99,6 +100,7 @@ class PartReader:
         return part
 
     def read_children(self, part: Part, depth: int) -> list[Part]:
+        """Return the children of a multipart. Raises SMTPError (BAD_STRUCTURE, HEADERS_TOO_BIG)."""
         boundary = part.parameters.get("boundary", "").rstrip().encode()
         default_type = DIGEST_DEFAULT if part.type == "multipart/digest" else TEXT
         places = list(self.find_parts(boundary, part.start, part.end)) if boundary else []

@@ -49,6 +49,7 @@ def encode_base64(body: bytes, encoding: str) -> str:
 
 
 def is_clean(packed: bytes) -> bool:
+    """Return whether base64 without white space is valid and complete."""
     padding = packed.translate(None, ALPHABET)
     return len(packed) % 4 == 0 and padding in (b"", b"=", b"==") and packed.endswith(padding)
 

@@ -39,6 +39,7 @@ def replace_controls(value: str) -> str:
 
 
 def decode_words(value: str) -> str:
+    """Decode the encoded words in a value and keep the text between them."""
     pieces: list[str] = []
     charset, octets = "", list[bytes]()
     end = 0
@@ -56,6 +57,7 @@ def decode_words(value: str) -> str:
 
 
 def decode_word(encoding: str, encoded: str) -> bytes:
+    """Return the octets of the encoded text of a word."""
     raw = encoded.encode("utf-8")
     if encoding in "qQ":
         return binascii.a2b_qp(raw.replace(b" ", b"_").replace(b"==", b"=3D="), header=True)
@@ -72,6 +74,7 @@ def escape_octets(value: str) -> str:
 
 
 def escape_word(charset: str, encoding: str, encoded: str) -> str:
+    """Return an encoded word whose octets above 127, passed as Latin-1, are encoded."""
     raw = encoded.encode("latin_1")
     if encoding in "bB":
         # Octets above 127 are not base64 and are dropped.
@@ -100,6 +103,7 @@ def encode(value: str) -> str:
 
 
 def encode_words(text: str) -> str:
+    """Return a text as encoded words, none of which ends inside a character."""
     chunks = [b""]
     for character in text:
         octets = character.encode("utf-8")
