@@ -1,4 +1,4 @@
-"""What the commands for people, demo and check, write: plain lines, with colours only on a terminal."""
+"""Terminal output of the commands: plain lines, with colours only on a terminal."""
 
 import getpass
 import os
@@ -6,16 +6,16 @@ import sys
 from typing import Any, TextIO
 
 BOLD, DIM, GREEN, RED, CYAN = "1", "2", "32", "31", "36"  # ECMA-48 §8.3.117, Select Graphic Rendition
-LONGEST_STRING = 100  # characters of a string in `shortened`
+MAX_STRING_CHARACTERS = 100  # in the result of `shortened`
 PASSWORD_VARIABLE = "CAKEMAIL_PASSWORD"  # noqa: S105 - the name of the variable
 
 
 class NoPassword(Exception):
-    """There is neither a variable with a password nor a terminal to ask for one."""
+    """The environment has no password, and there is no terminal to ask for one."""
 
 
 def say(text: str = "", style: str = "", file: TextIO | None = None) -> None:
-    """Write one piece of text and a newline, at once: whoever waits sees how far it got."""
+    """Print a line and flush it, so that a user who waits sees the progress."""
     stream = file or sys.stdout
     if style and is_colourful(stream):
         text = f"\033[{style}m{text}\033[0m"
@@ -23,20 +23,22 @@ def say(text: str = "", style: str = "", file: TextIO | None = None) -> None:
 
 
 def complain(text: str) -> None:
-    """Say what went wrong, where errors go."""
+    """Print an error to standard error."""
     say(text, RED, sys.stderr)
 
 
 def is_colourful(stream: TextIO) -> bool:
-    """Whether it is a terminal that takes colours; NO_COLOR is the convention of https://no-color.org."""
+    """Return whether a stream is a terminal with colours. NO_COLOR is the convention of https://no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def ask_password(user: str) -> str:
-    """The password of `user`, from the environment or typed unseen; never an argument, which every process can read.
+    """Return the password of `user` from the environment or the terminal.
+
+    It is never an argument, because every process of the machine can read the arguments of the others.
 
     Raises:
-        NoPassword: when it can come from neither.
+        NoPassword: neither has one.
     """
     password = os.environ.get(PASSWORD_VARIABLE)
     if password:
@@ -47,11 +49,11 @@ def ask_password(user: str) -> str:
 
 
 def shortened(value: Any) -> Any:
-    """A JSON value with its long strings cut, for a look at its shape."""
+    """Return a JSON value with its long strings cut, to show its structure."""
     if isinstance(value, dict):
         return {name: shortened(item) for name, item in value.items()}
     if isinstance(value, list):
         return [shortened(item) for item in value]
-    if isinstance(value, str) and len(value) > LONGEST_STRING:
-        return f"{value[: LONGEST_STRING // 2]}… ({len(value):,} characters)"
+    if isinstance(value, str) and len(value) > MAX_STRING_CHARACTERS:
+        return f"{value[: MAX_STRING_CHARACTERS // 2]}… ({len(value):,} characters)"
     return value

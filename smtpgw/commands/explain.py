@@ -1,4 +1,4 @@
-"""`python -m smtpgw explain MAIL.eml`: what a message would become, and the reply to it. Sends nothing, asks nobody."""
+"""The command `explain`: show the API requests and the reply for a message, without a network connection."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from smtpgw.config.parsers import SettingsError
 from smtpgw.config.provider_map import ProviderMap, ProviderMapError
 from smtpgw.config.settings import Settings
 
-ACCEPTED, REFUSED, CANNOT_SAY = 0, 1, 2  # exit statuses
+ACCEPTED, REJECTED, UNKNOWN = 0, 1, 2  # exit statuses
 STYLES = {"refused": RED, "warned": BOLD, "test mode": BOLD, "stripped": DIM}  # of verdicts
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     """Explain a message.
 
     Returns:
-        The exit status: 0 when it would be accepted, 1 when it would be refused, 2 when that cannot be found out.
+        The exit status: 0 when it would be accepted, 1 when it would be rejected, 2 when the result is unknown.
     """
     options = parser().parse_args(arguments)
     try:
@@ -30,35 +30,39 @@ def main(arguments: list[str]) -> int:
         mappings = ProviderMap.load(options.account_map or settings.mappings_file)
         mapping = mappings.account(options.account) if options.account else mappings.default
         sender = "" if options.sender == "<>" else options.sender
-        told = explained(read(options.file), sender, options.recipients, mapping, settings)
+        explanation = explained(read(options.file), sender, options.recipients, mapping, settings)
     except (SettingsError, ProviderMapError) as problem:
         complain("\n".join(problem.mistakes))
-        return CANNOT_SAY
+        return UNKNOWN
     except OSError as problem:
         complain(f"{options.file}: {problem.strerror}")
-        return CANNOT_SAY
+        return UNKNOWN
     except NoRecipient:
         complain("There is no recipient: neither To, Cc nor Bcc names one. Give --to.")
-        return CANNOT_SAY
+        return UNKNOWN
     if options.json:
-        for piece in as_json(told):
+        for piece in as_json(explanation):
             sys.stdout.buffer.write(piece)
     else:
-        show(told)
-    return REFUSED if told.reply.is_error else ACCEPTED
+        show(explanation)
+    return REJECTED if explanation.reply.is_error else ACCEPTED
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(
         prog="python -m smtpgw explain",
-        description="Tells what a message would become: the requests to Cakemail's API, what is done with each header"
-        " and why, and the reply that its client would get. Sends nothing, and needs no account; whether the sender is"
-        " confirmed, `check` tells.",
-        epilog="The exit status is 0 when the message would be accepted, 1 when it would be refused.",
+        description="Show what the gateway would do with a message: the requests to Cakemail's API, the result for"
+        " each header and its reason, and the reply to the client. Sends nothing and needs no account. Use `check` to"
+        " see whether a sender is confirmed.",
+        epilog="The exit status is 0 when the message would be accepted, 1 when it would be rejected.",
     )
-    made.add_argument("file", metavar="FILE", help="the message, as it would be sent; - is standard input")
+    made.add_argument("file", metavar="FILE", help="the message; - is standard input")
     made.add_argument(
-        "--from", dest="sender", metavar="ADDRESS", help="of MAIL FROM; by default that of From, or <> for a bounce"
+        "--from",
+        dest="sender",
+        metavar="ADDRESS",
+        help="address of MAIL FROM; by default that of the header From, or <> for a bounce",
     )
     made.add_argument(
         "--to",
@@ -66,16 +70,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         action="append",
         default=[],
-        help="of RCPT TO, may be repeated; by default those of To, Cc and Bcc",
+        help="address of RCPT TO, may be repeated; by default the addresses of To, Cc and Bcc",
     )
-    made.add_argument("--account-map", metavar="FILE", help="the operator's maps; by default SMTPGW_MAPPINGS_FILE")
-    made.add_argument("--account", metavar="ID", type=int, help="whose maps; by default those of everybody")
-    made.add_argument("--json", action="store_true", help="everything exact, for programs")
+    made.add_argument("--account-map", metavar="FILE", help="provider map; by default SMTPGW_MAPPINGS_FILE")
+    made.add_argument("--account", metavar="ID", type=int, help="account whose map is used; by default the default map")
+    made.add_argument("--json", action="store_true", help="print the exact result as JSON, for programs")
     return made
 
 
 def read(file: str) -> bytes:
-    """Raises OSError."""
+    """Return the content of a file, or of standard input for `-`. Raises OSError."""
     if file == "-":
         return sys.stdin.buffer.read()
     with open(file, "rb") as message:
@@ -85,42 +89,43 @@ def read(file: str) -> bytes:
 # --- For people -------------------------------------------------------------------------------------------------------
 
 
-def show(told: Explanation) -> None:
+def show(explanation: Explanation) -> None:
+    """Print an explanation for people."""
     say("Envelope", BOLD)
-    say(f"  from       {told.envelope.reverse_path or '<>'}")
-    say(f"  to         {', '.join(told.envelope.recipients) or 'nobody yet'}")
-    if headers := told.headers:
+    say(f"  from       {explanation.envelope.reverse_path or '<>'}")
+    say(f"  to         {', '.join(explanation.envelope.recipients) or 'nobody yet'}")
+    if headers := explanation.headers:
         say("\nHeaders", BOLD)
         width = min(max(len(found.header) for found in headers), 36)
         for found in headers:
             say(f"  {found.verdict:9}  {found.header:{width}}  {found.detail}".rstrip(), STYLES.get(found.verdict, ""))
-    if notes := told.notes:
+    if notes := explanation.notes:
         say("\nChanged to fit the API", BOLD)
         for note in notes:
             say(f"  {note}")
-    if decisions := told.decisions:
+    if decisions := explanation.decisions:
         say("\nDecided", BOLD)
         for what, decision in decisions.items():
             say(f"  {what:9}  {decision.value}  ({decision.why})")
-    if told.is_sent:
-        show_requests(told)
-    reply = told.reply
+    if explanation.is_sent:
+        show_requests(explanation)
+    reply = explanation.reply
     say("\nReply", BOLD)
     say(f"  {reply.code} {reply.status} {reply.text}", RED if reply.is_error else GREEN)
 
 
-def show_requests(told: Explanation) -> None:
-    """The first request; the others are alike but for the recipient."""
-    _, *others = told.envelope.recipients
+def show_requests(explanation: Explanation) -> None:
+    """Print the first request. The others differ only in the recipient."""
+    _, *others = explanation.envelope.recipients
     say(f"\nThe API's request{'s' if others else ''}", BOLD)
-    say(" ".join((*called(told), json.dumps(shortened(told.body), indent=2, ensure_ascii=False))))
+    say(" ".join((*endpoint(explanation), json.dumps(shortened(explanation.body), indent=2, ensure_ascii=False))))
     for recipient in others:
         say(f'and the same with "email": {json.dumps(recipient)}')
 
 
-def called(told: Explanation) -> tuple[str, str]:
-    """Method and path of the requests."""
-    account = told.options.account_id if told.options else None
+def endpoint(explanation: Explanation) -> tuple[str, str]:
+    """Return the method and the path of the requests."""
+    account = explanation.options.account_id if explanation.options else None
     query = "&".join(f"{name}={value}" for name, value in acting_for(account).items())
     return "POST", "/v2/emails" + (f"?{query}" if query else "")
 
@@ -128,20 +133,20 @@ def called(told: Explanation) -> tuple[str, str]:
 # --- For programs -----------------------------------------------------------------------------------------------------
 
 
-def as_json(told: Explanation) -> Iterator[bytes]:
-    """One JSON object, in pieces: the bodies are those that would be sent, octet by octet, one at a time."""
-    reply = told.reply
+def as_json(explanation: Explanation) -> Iterator[bytes]:
+    """Yield one JSON object in pieces. The bodies are exactly those that would be sent; only one is in memory."""
+    reply = explanation.reply
     found: dict[str, Any] = {
-        "envelope": {"from": told.envelope.reverse_path, "to": told.envelope.recipients},
+        "envelope": {"from": explanation.envelope.reverse_path, "to": explanation.envelope.recipients},
         "reply": {"code": reply.code, "status": reply.status, "text": reply.text},
-        "headers": [header._asdict() for header in told.headers],
-        "notes": told.notes,
-        "decisions": {what: decision._asdict() for what, decision in told.decisions.items()},
+        "headers": [header._asdict() for header in explanation.headers],
+        "notes": explanation.notes,
+        "decisions": {what: decision._asdict() for what, decision in explanation.decisions.items()},
     }
     yield json.dumps(found, ensure_ascii=False).encode().removesuffix(b"}") + b', "requests": ['
-    if told.is_sent and told.request:
-        method, path = called(told)
-        for number, recipient in enumerate(told.envelope.recipients):
+    if explanation.is_sent and explanation.request:
+        method, path = endpoint(explanation)
+        for number, recipient in enumerate(explanation.envelope.recipients):
             yield b", " * bool(number) + json.dumps({"method": method, "path": path}).encode().removesuffix(b"}")
-            yield b', "body": ' + told.request.body_for(recipient) + b"}"
+            yield b', "body": ' + explanation.request.body_for(recipient) + b"}"
     yield b"]}\n"

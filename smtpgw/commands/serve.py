@@ -1,4 +1,4 @@
-"""`python -m smtpgw serve`: checks all that can be checked, says what it found, and becomes gunicorn's master."""
+"""The command `serve`: check the settings, log them, and become gunicorn's master."""
 
 import dataclasses
 import difflib
@@ -18,20 +18,25 @@ from smtpgw.server import descriptors
 from smtpgw.telemetry import logs, tracing
 
 HOW_TO_GET_A_CERTIFICATE = """\
-smtpgw: a certificate is needed, since clients send passwords. In production: certbot or cert-manager, for the name that
-clients connect to. To try the gateway on this machine: python -m smtpgw demo, or, for a certificate of your own,
+smtpgw: a certificate is required, because clients send passwords. In production, use certbot or cert-manager for the
+name that clients connect to. To try the gateway on this machine, run python -m smtpgw demo, or create a certificate:
   python -m smtpgw sandbox --certificate .sandbox"""
 
 
-# Kubernetes puts the addresses of the services of a namespace into the environment of its pods. A service called
-# "smtpgw" makes SMTPGW_PORT_587_TCP_ADDR and the like, which are nobody's typing mistake.
+# Kubernetes adds the addresses of the services of a namespace to the environment of its pods. For a service "smtpgw"
+# these are SMTPGW_PORT_587_TCP_ADDR and the like, which are not misspelt settings.
 KUBERNETES_SERVICE = re.compile(r"SMTPGW(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_TCP(_[A-Z]+)?)?)")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the gateway until it is told to end. 2 when it cannot start as it is told to."""
+    """Run the gateway until a signal ends it.
+
+    Returns:
+        The exit status: 2 when a setting is wrong.
+    """
     ArgumentParser(
-        "python -m smtpgw serve", description="Run the gateway. Its settings are environment variables; see the README."
+        "python -m smtpgw serve",
+        description="Run the gateway. Its settings are environment variables; see docs/reference/settings.md.",
     ).parse_args(arguments)
     try:
         settings = Settings.from_environ()
@@ -52,7 +57,8 @@ def main(arguments: list[str]) -> int:
         logs.lifecycle(what="warning", warning=warning)
     if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="smtpgw-metrics-")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # passwords and messages are in this memory and its children's
+    # Passwords and messages are in the memory of this process and its children, so none of them writes a core dump.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from smtpgw.server.master import Application
 
     Application(settings).run()
@@ -60,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 
 def check_files(settings: Settings) -> None:
-    """See that the files named by the settings hold what they should. Raises SettingsError."""
+    """Check the content of the files that the settings name. Raises SettingsError."""
     mistakes = []
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
@@ -80,7 +86,7 @@ def check_files(settings: Settings) -> None:
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """A warning for each SMTPGW_ variable that is none of ours, with the one that was probably meant."""
+    """Return a warning for each unknown SMTPGW_ variable, with the one that was probably meant."""
     known = [f.metadata["name"] for f in dataclasses.fields(Settings)]
     warnings = []
     for name in environ:
