@@ -18,7 +18,7 @@ MAX_FIELD_CHARS = 200
 USED_PART = 0.8
 # A connection that was closed sooner tells of a restart rather than of a wait.
 MIN_LEARNT_SECONDS = 1.0
-LEARNT_FOR_SECONDS = 3600.0  # a server may be configured anew, and a restart closes connections of any age
+LEARNT_FOR_SECONDS = 86_400.0  # a server may be configured anew, and a restart closes connections of any age
 
 
 class IdleAge:
