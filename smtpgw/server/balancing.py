@@ -1,10 +1,11 @@
-"""Which of several workers takes the next connection: who has the fewest, so that none is full while another idles.
+"""Balancing of connections between workers, so that no worker is full while another is idle.
 
-All listen at the same sockets, and the kernel wakes them in the same order each time: of fifty connections that came
-one by one, one of two workers got forty-three. So who has more than another leaves the next one to it, for a
-moment. A socket for each worker (SO_REUSEPORT) would share by chance, and reset what waits at one that ends.
+All workers listen on the same sockets, and the kernel wakes them in the same order each time, so that one of them gets
+most of the connections. Therefore a worker that has more connections than another leaves the next one to it for a short
+time. A socket for each worker (SO_REUSEPORT) would distribute connections by chance, and would reset the connections
+that wait at a worker which ends.
 
-Gunicorn's master imports this before gevent patches the standard library, as it does `worker.py`.
+Gunicorn's master imports this module before gevent patches the standard library, as it does `worker.py`.
 """
 
 import mmap
@@ -12,69 +13,74 @@ from typing import Any
 
 from smtpgw.server.descriptors import GuardedServer
 
-MOMENT_SECONDS = 0.002  # what a connection may wait for a worker that does not come for it
-BYTES = 4  # of a count
-NOBODY = 2 ** (8 * BYTES) - 1  # the count of a worker that takes no more
+# The time for which a connection is left to a worker that has fewer.
+YIELD_SECONDS = 0.002
+# The size of a count.
+COUNT_BYTES = 4
+# The count of a slot that no worker uses, or whose worker accepts no more connections.
+UNUSED = 2 ** (8 * COUNT_BYTES) - 1
 
 
 class ConnectionCounts:
-    """The connections of each worker, in memory that the master has made and all of them see."""
+    """The number of connections of each worker, in memory that the master creates and all workers share."""
 
     def __init__(self, workers: int) -> None:
-        """Room for twice as many: of a reload, the old ones are still there when the new ones come."""
-        self.places = memoryview(mmap.mmap(-1, 2 * workers * BYTES)).cast("I")
-        for place in range(len(self.places)):
-            self.places[place] = NOBODY
+        """Create two slots for each worker, since a reload starts the new workers while the old ones still run."""
+        self.slots = memoryview(mmap.mmap(-1, 2 * workers * COUNT_BYTES)).cast("I")
+        for slot in range(len(self.slots)):
+            self.slots[slot] = UNUSED
 
     def join(self) -> "ConnectionShare":
-        """A place for a worker that is about to be forked; one that is nobody's where there is none left."""
-        for place, count in enumerate(self.places):
-            if count == NOBODY:
-                return ConnectionShare(self.places[place : place + 1], self.places)
-        return ConnectionShare(memoryview(bytearray(BYTES)).cast("I"), self.places)
+        """Return the share of a worker that is about to be forked. It has a slot of its own when none is left."""
+        for slot, count in enumerate(self.slots):
+            if count == UNUSED:
+                return ConnectionShare(self.slots[slot : slot + 1], self.slots)
+        return ConnectionShare(memoryview(bytearray(COUNT_BYTES)).cast("I"), self.slots)
 
 
 class ConnectionShare:
-    """What one worker has. Only it writes its count, until it has left or ended."""
+    """The connections of one worker. Only that worker writes its count, until it has left or ended."""
 
-    def __init__(self, mine: memoryview, all_of_them: memoryview) -> None:
-        self.mine = mine
-        self.all = all_of_them
-        self.mine[0] = 0
+    def __init__(self, own: memoryview, counts: memoryview) -> None:
+        self.own = own
+        self.counts = counts
+        self.own[0] = 0
 
     def add(self, connections: int) -> None:
-        if self.mine[0] != NOBODY:
-            self.mine[0] += connections
+        """Change the count, unless the worker has left."""
+        if self.own[0] != UNUSED:
+            self.own[0] += connections
 
     def leave(self) -> None:
-        """Count no more: nothing is to be left to this worker, which drains or is dead."""
-        self.mine[0] = NOBODY
+        """Stop counting, so that no connection is left to a worker that drains or has ended."""
+        self.own[0] = UNUSED
 
     @property
     def is_larger_than_another(self) -> bool:
-        return self.mine[0] > min(self.all)
+        return self.own[0] > min(self.counts)
 
 
 class BalancedServer(GuardedServer):
     """A server that leaves connections to workers that have fewer."""
 
-    max_accept = 1  # at once
+    # Connections that are accepted at once.
+    max_accept = 1
 
     def __init__(self, *arguments: Any, share: ConnectionShare, **options: Any) -> None:
         self.share = share
         super().__init__(*arguments, **options)
 
     def do_read(self) -> Any:
-        """Accept a connection, or leave it."""
+        """Accept a connection, or leave it to another worker for a short time."""
         if not self.share.is_larger_than_another:
             return super().do_read()
         self.stop_accepting()
-        self._timer = self.loop.timer(MOMENT_SECONDS)
-        self._timer.start(self.take_what_is_left)
+        self._timer = self.loop.timer(YIELD_SECONDS)
+        self._timer.start(self.accept_unclaimed)
         return None
 
-    def take_what_is_left(self) -> None:
-        """Accept what no other worker has come for, and listen again."""
+    def accept_unclaimed(self) -> None:
+        """Accept a connection that no other worker has accepted, and listen again."""
         if self.started:
             self.start_accepting()
             if not self.full() and (accepted := super().do_read()):

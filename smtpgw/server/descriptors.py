@@ -1,9 +1,11 @@
-"""File descriptors: as many as the system allows, fewer sessions where these are too few, and one kept to say 421 with.
+"""Limits of file descriptors. The process raises its limit, adapts the number of sessions, and keeps one in reserve.
 
-Each connection takes one. Gunicorn's master imports this module before gevent patches the standard library.
+Each connection takes one descriptor. The one in reserve serves to reply 421 when no other is left. Gunicorn's master
+imports this module before gevent patches the standard library.
 """
 
-import _socket  # gevent gives descriptors back later, also by its os.close: these have to be there at once
+# gevent closes descriptors later, even in its os.close. The reserve has to be available at once.
+import _socket
 import contextlib
 import errno
 import resource
@@ -15,16 +17,19 @@ from gevent.server import StreamServer
 from smtpgw.config.settings import Settings
 
 HTTP_CONNECTIONS = 100
-SPARE_CONNECTIONS = 100  # above the limit of sessions, so that there is room to say 421: a full pool accepts nobody
-RESERVE = 64  # listeners, the event loop, the log, files of the certificate and of metrics, Redis, traces
+# Connections above the limit of sessions that are accepted to reply 421. A server whose pool is full accepts nothing.
+SPARE_CONNECTIONS = 100
+# Listeners, the event loop, the log, files of the certificate and of metrics, Redis, traces.
+OTHER_DESCRIPTORS = 64
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 HOW_TO_RAISE = "raise the hard limit (LimitNOFILE= of systemd, --ulimit nofile= of Docker, ulimit -Hn of a shell)"
 
 
 def raise_limit(settings: Settings) -> int:
-    """Raise this process's soft limit, which its children inherit, to the hard one; the limit there is now."""
+    """Raise the soft limit, which child processes inherit, to the hard one. Return the limit that is now in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (hard, needed(settings)):  # some systems name a hard limit that they do not allow
+    # Some systems report a hard limit that they do not allow.
+    for wanted in (hard, needed(settings)):
         if soft != resource.RLIM_INFINITY and (soft < wanted or wanted == resource.RLIM_INFINITY):
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -33,28 +38,28 @@ def raise_limit(settings: Settings) -> int:
 
 
 def limit() -> int:
-    """How many descriptors this process may have."""
+    """Return how many descriptors this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
 def beside_sessions(settings: Settings) -> int:
-    """How many a worker needs for all else."""
-    return SPARE_CONNECTIONS + HTTP_CONNECTIONS + settings.api_connections + RESERVE
+    """Return how many descriptors a worker needs for everything but sessions."""
+    return SPARE_CONNECTIONS + HTTP_CONNECTIONS + settings.api_connections + OTHER_DESCRIPTORS
 
 
 def needed(settings: Settings) -> int:
-    """How many a worker needs, with all the sessions that it may have."""
+    """Return how many descriptors a worker needs at its limit of sessions."""
     return settings.max_sessions + beside_sessions(settings)
 
 
 def max_sessions(settings: Settings) -> int:
-    """How many sessions a worker may have: what the settings say, or fewer where it has too few descriptors."""
+    """Return the limit of sessions of a worker: the setting, or less when there are too few descriptors."""
     return max(0, min(settings.max_sessions, limit() - beside_sessions(settings)))
 
 
 def mistake(settings: Settings) -> str:
-    """Why a worker cannot serve anybody, and what to do; "" where it can."""
+    """Return why a worker cannot serve any session and what to do, or "" when it can."""
     if max_sessions(settings) > 0:
         return ""
     return (
@@ -64,7 +69,7 @@ def mistake(settings: Settings) -> str:
 
 
 def warning(settings: Settings) -> str:
-    """What an operator should know about the limit; "" where it is high enough."""
+    """Return a warning about the limit, or "" when it is high enough."""
     if max_sessions(settings) == settings.max_sessions:
         return ""
     return (
@@ -75,53 +80,59 @@ def warning(settings: Settings) -> str:
 
 
 class GuardedServer(StreamServer):
-    """A StreamServer that says no, and does not go deaf, when its process has no descriptor left.
+    """A StreamServer that rejects connections when its process has no descriptor left, instead of ignoring them.
 
-    The kernel gives no connection to a process without one. So one is kept: closed, the connection accepted in its
-    place, refused and closed, and the kept one opened again.
+    The kernel passes no connection to a process without a free descriptor. Therefore one is kept in reserve. When it is
+    needed, it is closed, the connection is accepted in its place, rejected and closed, and the reserve is opened
+    again.
     """
 
     def __init__(
         self, *arguments: Any, refusal: bytes = b"", refused: Callable[[Any], object] = bool, **options: Any
     ) -> None:
-        """`refusal` is what a client hears then; `refused` is called with its address."""
+        """Create a server. `refusal` is sent to a rejected client, and `refused` is called with its address."""
         self.refusal = refusal
         self.refused = refused
-        self.kept = keep_one()
+        self.reserve = open_reserve()
         super().__init__(*arguments, **options)
 
     def do_read(self) -> Any:
-        """Accept a connection, or refuse it."""
+        """Accept a connection, or reject it when no descriptor is left. Raises OSError."""
         try:
             return super().do_read()
         except OSError as problem:
-            self.kept = self.kept or keep_one()
-            if problem.errno not in NONE_LEFT or not self.kept:
-                raise  # gevent logs it, and tries again in a moment
-        self.refuse(self.kept)
+            self.reserve = self.reserve or open_reserve()
+            if problem.errno not in NONE_LEFT or not self.reserve:
+                # gevent logs the error and tries again after a delay.
+                raise
+        self.refuse(self.reserve)
         return None
 
-    def refuse(self, kept: _socket.socket) -> None:
-        """Take a connection with the descriptor that was kept for it, say no, and hang up."""
-        kept.close()
-        self.kept = None
+    def refuse(self, reserve: _socket.socket) -> None:
+        """Accept a connection with the descriptor in reserve, send the refusal, and close it."""
+        reserve.close()
+        self.reserve = None
         try:
-            descriptor, address = cast(Any, self.socket)._accept()  # gevent's, which does not wait
+            # This method of gevent's socket does not wait.
+            descriptor, address = cast(Any, self.socket)._accept()
             client = _socket.socket(fileno=descriptor)
             client.setblocking(False)
-            with contextlib.suppress(OSError):  # the client is told if it can be
+            # The client may already be gone.
+            with contextlib.suppress(OSError):
                 client.send(self.refusal)
-                client.recv(4096)  # what is not read, such as a PROXY header, would reset the connection
+                # Unread octets, such as a PROXY header, would reset the connection before the client reads the reply.
+                client.recv(4096)
             client.close()
         except BlockingIOError:
-            return  # another worker has taken it
+            # Another worker has accepted the connection.
+            return
         finally:
-            self.kept = keep_one()
+            self.reserve = open_reserve()
         self.refused(address)
 
 
-def keep_one() -> _socket.socket | None:
-    """A descriptor, of a socket that is not used; None where there is none left."""
+def open_reserve() -> _socket.socket | None:
+    """Return an unused socket, which occupies a descriptor, or None when none is left."""
     try:
         return _socket.socket()
     except OSError:

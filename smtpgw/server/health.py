@@ -1,7 +1,7 @@
-"""Probes and metrics over HTTP: `/health/live`, `/health/ready`, `/metrics`.
+"""HTTP endpoints for probes and metrics: `/health/live`, `/health/ready`, `/metrics`.
 
-Ready means "this process accepts sessions", not "Cakemail answers": were it the latter, clients of an API that is down
-would find no server at all where they must be told 451.
+A worker is ready when it accepts sessions, whether or not Cakemail's API answers. Otherwise an outage of the API would
+leave clients without a server, where they must receive a 451 reply.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Flask:
-    """The Flask app of a worker. `why_not_ready` says what is in the way, "" when nothing is."""
+    """Return the Flask app of a worker. `why_not_ready` returns the reason, or "" when the worker is ready."""
     app = Flask("smtpgw", static_folder=None)
     exporter = GunicornInternalPrometheusMetrics if several_workers else PrometheusMetrics
     exporter(app, path="/metrics", group_by="endpoint", defaults_prefix="smtpgw")
-    app.wsgi_app = only_reads(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = allow_only_reads(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
     @app.before_request
-    def count_to_the_end() -> None:
+    def flush_telemetry() -> None:
         if request.path == "/metrics":
             deferred.flush()
             metrics.flush()
@@ -42,8 +42,8 @@ def create_app(why_not_ready: Callable[[], str], *, several_workers: bool) -> Fl
     return app
 
 
-def only_reads(application: "WSGIApplication") -> "WSGIApplication":
-    """The application, for those who read: whatever else stands for a method would be the label of a metric."""
+def allow_only_reads(application: "WSGIApplication") -> "WSGIApplication":
+    """Reject every method but GET and HEAD, so that a client cannot create metrics whose label is its method."""
 
     def guarded(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):

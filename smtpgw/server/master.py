@@ -1,6 +1,7 @@
-"""Gunicorn's settings and hooks, made from ours.
+"""The gunicorn application: its configuration and server hooks, from the gateway's settings.
 
-Read by gunicorn's master before gevent patches the standard library: nothing heavy is imported here.
+Gunicorn's master imports this module before gevent patches the standard library, so it must not import anything that
+uses sockets or threads.
 """
 
 import os
@@ -13,27 +14,35 @@ from smtpgw.config.settings import Settings
 from smtpgw.server.balancing import ConnectionCounts
 from smtpgw.telemetry import logs
 
-# By name: gunicorn imports it, after this module.
+# Gunicorn imports the class by its name, after this module.
 WORKER_CLASS: str | type = "smtpgw.server.worker.GatewayWorker"
-HANG_SECONDS = 60  # a worker whose loop stands still for this long is killed and replaced
-BACKLOG = 1024  # connections that the kernel holds until they are accepted
+# A worker whose event loop is blocked for this long is killed and replaced.
+HANG_TIMEOUT_SECONDS = 60
+# Connections that the kernel queues until they are accepted.
+BACKLOG = 1024
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What gunicorn is told."""
+    """Return the configuration of gunicorn."""
     return {
         "bind": [str(bound) for bound in settings.binds.values()],
         "workers": settings.workers,
         "worker_class": WORKER_CLASS,
         "backlog": BACKLOG,
-        "timeout": HANG_SECONDS,
+        "timeout": HANG_TIMEOUT_SECONDS,
         "graceful_timeout": settings.graceful_timeout_seconds,
-        "max_requests": 0,  # it counts HTTP only: probes would recycle the worker under its sessions
-        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108  the heartbeat's file
-        "control_socket_disable": True,  # it runs asyncio in the master and wants a writable home
-        "preload_app": False,  # what is imported before the fork is not patched
-        "reuse_port": False,  # it resets the connections queued at a worker that dies
-        "certfile": None,  # it would wrap every bind in TLS; the sessions do that themselves
+        # The limit counts HTTP requests only, so the probes would end a worker that has open sessions.
+        "max_requests": 0,
+        # The file of the heartbeat is kept in memory.
+        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
+        # The control socket runs asyncio in the master and needs a writable home directory.
+        "control_socket_disable": True,
+        # Modules that are imported before the fork are not patched.
+        "preload_app": False,
+        # The kernel would reset the connections that are queued at a worker which dies.
+        "reuse_port": False,
+        # Gunicorn would wrap every bind in TLS. The sessions do that themselves.
+        "certfile": None,
         "accesslog": None,
         "logconfig_dict": logs.configuration(settings.log_level),
         "proc_name": "smtpgw",
@@ -46,13 +55,13 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def metrics_folder() -> Path | None:
-    """Where several workers put their metrics for one of them to add up; None with one worker."""
+    """Return the folder in which several workers store their metrics, or None with one worker."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Path(folder) if folder else None
 
 
 def on_starting(_arbiter: object) -> None:
-    """Empty the folder of metrics: it outlives a container that is restarted in its pod."""
+    """Empty the folder of metrics, which survives the restart of a container in its pod."""
     folder = metrics_folder()
     if folder:
         for file in folder.glob("*.db"):
@@ -60,23 +69,23 @@ def on_starting(_arbiter: object) -> None:
 
 
 def pre_fork(arbiter: Any, worker: Any) -> None:
-    """Give a worker its place among those that share the connections."""
+    """Add a worker to those that share the connections."""
     worker.share = arbiter.app.counts.join()
 
 
 def post_fork(arbiter: Any, worker: Any) -> None:
-    """Show a worker the signals that it is sent while it starts.
+    """Pass a worker the signals that it receives while it starts.
 
-    Until it has handlers of its own it has those of the master, which put a signal into a queue and no more. A worker
-    that misses its TERM serves until the master's SIGKILL, which cuts submissions.
+    Until it installs its own handlers, it has those of the master, which only put a signal into a queue. A worker that
+    misses its TERM serves until the master's SIGKILL, which cuts submissions.
     """
     worker.early_signals = arbiter.SIG_QUEUE
 
 
 def child_exit(_arbiter: object, worker: Any) -> None:
-    """Take back the place of a worker that has ended, and its "live" gauges, its open sessions for one.
+    """Remove a worker that has ended from the shared counts, and the files of its "live" gauges.
 
-    As prometheus_client.multiprocess.mark_process_dead does, which the master must not import.
+    The latter is what prometheus_client.multiprocess.mark_process_dead does, which the master must not import.
     """
     worker.share.leave()
     folder = metrics_folder()
@@ -86,12 +95,12 @@ def child_exit(_arbiter: object, worker: Any) -> None:
 
 
 def worker_exit(_arbiter: object, _worker: Any) -> None:
-    """The last that runs in a worker: its last log lines are still to be written."""
+    """Write the last log lines of a worker, as the last step before it exits."""
     logs.flush()
 
 
 class Application(BaseApplication):
-    """The gunicorn tree of the gateway."""
+    """The gunicorn application: a master and its workers."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

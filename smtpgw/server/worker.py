@@ -1,9 +1,8 @@
-"""The gunicorn worker: SMTP sessions on its SMTP binds, HTTP on the other, in one gevent loop.
+"""The gunicorn worker, which serves SMTP and HTTP binds in one gevent loop.
 
-It is a GeventWorker: gunicorn's master forks, supervises and ends it, and each connection has a greenlet of its own.
-The probe thereby measures the very loop that serves SMTP. Gunicorn's master imports this module before gevent patches
-the standard library: so nothing but gunicorn, gevent and the settings at module level, the rest in `load_wsgi`, after
-the patch.
+Gunicorn's master forks, supervises and ends it, and each connection has a greenlet of its own. A probe therefore
+measures the same loop that serves SMTP. Gunicorn's master imports this module before gevent patches the standard
+library. So the module imports only gunicorn, gevent, the settings and the like, and functions import the rest.
 """
 
 import signal
@@ -31,33 +30,36 @@ if TYPE_CHECKING:
     from smtpgw.smtp.connection import Connection
     from smtpgw.submission.gateway import Gateway
 
-TICK_SECONDS = 0.5  # heartbeat to the master
-ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+# The interval of the heartbeat to the master.
+TICK_SECONDS = 0.5
+END_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 class HasSettings(Protocol):
-    """The gunicorn application, as the worker needs it."""
+    """The part of the gunicorn application that the worker uses."""
 
     settings: Settings
 
 
 class GatewayWorker(GeventWorker):
-    """Serves SMTP and HTTP side by side."""
+    """A gunicorn worker that serves SMTP and HTTP."""
 
     settings: Settings
     gateway: "Gateway"
     certificate: "Certificate"
     limiter: "SessionLimiter"
     budget: "ByteBudget"
-    share: ConnectionShare  # of the connections; given by the master
-    early_signals: "SimpleQueue[int]"  # those that came before this process had handlers of its own
+    # Set by the master: the worker's share of the connections, and the signals that arrived before this process had
+    # installed its own handlers.
+    share: ConnectionShare
+    early_signals: "SimpleQueue[int]"
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.told_to_end = Event()
+        self.end_requested = Event()
 
     def load_wsgi(self) -> None:
-        """Build what a worker needs, once it is forked and patched."""
+        """Create the parts of the worker, after the fork and the patch of the standard library."""
         from smtpgw import __version__
         from smtpgw.config.provider_map import ProviderMap
         from smtpgw.net.tls import Certificate
@@ -84,25 +86,27 @@ class GatewayWorker(GeventWorker):
         logs.lifecycle(what="worker started", worker=self.pid)
 
     def why_not_ready(self) -> str:
+        """Return why the worker accepts no sessions, or "" when it does."""
         if self.stopping():
             return "draining"
         return "the certificate has expired" if self.certificate.is_expired else ""
 
     def stopping(self) -> bool:
+        """Return whether the worker drains."""
         return not self.alive
 
     # --- Life
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """TERM: end, and at once."""
+        """Handle TERM, without waiting for the next tick."""
         super().handle_exit(sig, frame)
-        self.told_to_end.set()
+        self.end_requested.set()
 
     def run(self) -> None:
-        """Serve until a signal, then let what is under way finish.
+        """Serve until a signal, then drain.
 
-        Replaces GeventWorker.run for its end: there the probes' listener closes with the others, and a drain takes all
-        of gunicorn's graceful_timeout where ours is shorter, so that the master never kills a submission.
+        This replaces GeventWorker.run, which closes the probes' listener with the others and drains until gunicorn's
+        graceful_timeout. The gateway's drain is shorter, so that the master never kills a submission.
         """
         from smtpgw.telemetry import metrics, tracing
 
@@ -115,7 +119,7 @@ class GatewayWorker(GeventWorker):
             (http if name == "http" else smtp).append(server)
         gevent.spawn(self.certificate.watch, self.settings.tls_check_seconds)
         while not self.early_signals.empty():
-            self.alive &= self.early_signals.get() not in ENDING
+            self.alive &= self.early_signals.get() not in END_SIGNALS
         while self.alive:
             self.tick()
         self.drain(smtp)
@@ -126,35 +130,35 @@ class GatewayWorker(GeventWorker):
         tracing.stop()
 
     def server(self, name: str, listener: Any) -> StreamServer:
-        """What accepts the connections of a listening socket."""
+        """Return the server that accepts the connections of a listening socket."""
         from smtpgw.core import replies
 
         listener.setblocking(True)
-        refused = partial(self.no_descriptor, name)
+        refused = partial(self.record_no_descriptor, name)
         if name == "http":
             pool = Pool(descriptors.HTTP_CONNECTIONS)
             return GuardedServer(listener, partial(self.handle, listener), spawn=pool, refused=refused)
         pool = Pool(self.limiter.limit + descriptors.SPARE_CONNECTIONS)
         handle = partial(self.serve_smtp, name)
         reply = replies.TOO_MANY_SESSIONS.filled(hostname=self.settings.hostname)
-        told = b"" if name == "smtps" else reply.encode()
+        refusal = b"" if name == "smtps" else reply.encode()
         if self.cfg.workers > 1:
-            return BalancedServer(listener, handle, spawn=pool, share=self.share, refusal=told, refused=refused)
-        return GuardedServer(listener, handle, spawn=pool, refusal=told, refused=refused)
+            return BalancedServer(listener, handle, spawn=pool, share=self.share, refusal=refusal, refused=refused)
+        return GuardedServer(listener, handle, spawn=pool, refusal=refusal, refused=refused)
 
     def tick(self) -> None:
-        """Tell the master that this process is well, and measure how late its greenlets run."""
+        """Send the heartbeat to the master, and measure the delay of the event loop."""
         from smtpgw.telemetry import metrics
 
         self.notify()
         began = time.monotonic()
-        wait = gevent.sleep if self.stopping() else self.told_to_end.wait
+        wait = gevent.sleep if self.stopping() else self.end_requested.wait
         wait(TICK_SECONDS)
         metrics.LOOP_LAG.add(max(0.0, time.monotonic() - began - TICK_SECONDS))
         metrics.flush()
 
     def drain(self, servers: list[StreamServer]) -> None:
-        """Accept no more; wait for the sessions, which say 421 by themselves as soon as they are idle."""
+        """Accept no more connections and wait for the sessions. A session sends 421 by itself when it is idle."""
         from smtpgw.telemetry import deferred, logs, metrics
 
         began = time.monotonic()
@@ -178,12 +182,12 @@ class GatewayWorker(GeventWorker):
     # --- Connections
 
     def name_of(self, listener: Any) -> str:
-        """Which of `Settings.binds` a listening socket is."""
+        """Return the name in `Settings.binds` of a listening socket."""
         port = listener.getsockname()[1]
         return next(name for name, bound in self.settings.binds.items() if bound.port == port)
 
     def serve_smtp(self, listener: str, client: Any, addr: Any) -> None:
-        """Serve one connection for as long as it lasts; runs in a greenlet of its own."""
+        """Serve one connection until it ends, in a greenlet of its own."""
         from smtpgw.core import replies
         from smtpgw.core.models import Peer
         from smtpgw.core.networks import client_key
@@ -198,24 +202,25 @@ class GatewayWorker(GeventWorker):
         tls_first = listener == "smtps"
         try:
             if self.settings.proxy_protocol and listener != "internal":
-                peer = self.peer_behind(peer, connection)
+                peer = self.read_proxy_header(peer, connection)
             with self.limiter.admit(peer.address):
                 metrics.SESSIONS_OPENED.count(listener)
                 metrics.SESSIONS_BY_CLIENT.count(client_key(peer.address))
                 session = Session(connection, peer, self.gateway, self.settings, self.certificate, self.budget)
                 session.run(tls_first=tls_first)
-        except replies.SMTPError as refusal:  # not let in
+        except replies.SMTPError as refusal:
             reply = refusal.reply.filled(hostname=self.settings.hostname)
             session_log.record_rejection(peer, reply, reason=str(refusal.__cause__ or ""))
             if not tls_first:
                 connection.write(reply.encode())
             connection.close()
-        except ConnectionLost as lost:  # before the load balancer has named anybody: its health check
+        except ConnectionLost as lost:
+            # A connection that ends before its PROXY header is a health check of the load balancer.
             logs.debug("session", client=peer.address, reason="check", detail=str(lost))
             connection.close()
 
-    def no_descriptor(self, listener: str, addr: Any) -> None:
-        """A connection was refused since this process has no descriptor left."""
+    def record_no_descriptor(self, listener: str, addr: Any) -> None:
+        """Record that a connection was rejected because this process has no descriptor left."""
         from smtpgw.core import replies
         from smtpgw.core.models import Peer
         from smtpgw.smtp import session_log
@@ -227,11 +232,11 @@ class GatewayWorker(GeventWorker):
             Peer.of(*addr[:2]), reply, reason=f"no file descriptor is left, listener {listener}"
         )
 
-    def peer_behind(self, balancer: "Peer", connection: "Connection") -> "Peer":
-        """The client that the load balancer names, before anything is said (PROXY protocol); itself, if it names none.
+    def read_proxy_header(self, balancer: "Peer", connection: "Connection") -> "Peer":
+        """Read the PROXY header and return the client that it names, or the load balancer when it names none.
 
         Raises:
-            SMTPError: 421 to whoever is no load balancer, or says nothing of the kind.
+            SMTPError: 421 when the peer is not a load balancer, or the header is missing or malformed.
             ConnectionLost
         """
         from smtpgw.core import replies

@@ -53,8 +53,7 @@ class Session:
         self.in_data = False
         self.messages = self.mistakes = self.auth_failures = 0
         # The reason why the session ends (CLOSE_REASONS), "" while it continues.
-        self.closing = ""
-        self.detail = ""
+        self.closing = self.detail = ""
         self.verb = "connect"
 
     def run(self, *, tls_first: bool = False) -> None:
@@ -93,8 +92,7 @@ class Session:
         except ConnectionLost:
             raise
         except Exception:  # noqa: BLE001
-            # A bug of the gateway is a temporary failure for the client. The rest of a message is not commands, so the
-            # session cannot continue then.
+            # The session cannot continue within a message, because the rest of a message is not commands.
             self.closing = "error" if self.in_data else ""
             internal_errors.log_exception(session=self.id, verb=self.verb)
             return replies.INTERNAL_ERROR

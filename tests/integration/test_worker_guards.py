@@ -87,7 +87,7 @@ def test_what_gunicorn_is_told():
     cfg = Application(settings(SMTPGW_SMTPS_BIND="[::]:2465", SMTPGW_WORKERS="3")).cfg
     assert cfg.bind == ["0.0.0.0:2587", "[::]:2465", "0.0.0.0:8080"]
     assert (cfg.workers, cfg.worker_class) == (3, GatewayWorker)
-    assert cfg.timeout == master.HANG_SECONDS == 60
+    assert cfg.timeout == master.HANG_TIMEOUT_SECONDS == 60
     assert cfg.graceful_timeout == 110
     assert cfg.max_requests == 0
     assert cfg.control_socket_disable is True

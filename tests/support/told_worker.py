@@ -16,7 +16,7 @@ from smtpgw.server.worker import GatewayWorker
 
 FOLDER = Path(os.environ["TOLD_FOLDER"])
 FOUND, STAND_STILL = FOLDER / "found.json", FOLDER / "stand still"
-HANG_SECONDS = 3
+HANG_TIMEOUT_SECONDS = 3
 
 
 class Told(GatewayWorker):
@@ -48,5 +48,5 @@ class Told(GatewayWorker):
 
 if __name__ == "__main__":
     master.WORKER_CLASS = Told
-    master.HANG_SECONDS = HANG_SECONDS
+    master.HANG_TIMEOUT_SECONDS = HANG_TIMEOUT_SECONDS
     sys.exit(serve.main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import gevent
 
-from smtpgw.server.balancing import NOBODY, BalancedServer, ConnectionCounts, ConnectionShare
+from smtpgw.server.balancing import UNUSED, BalancedServer, ConnectionCounts, ConnectionShare
 from tests.chaos.ledger import of_worker, workers
 from tests.support.gateway import Gateway
 from tests.support.line import metric
@@ -22,15 +22,15 @@ def test_a_worker_has_a_place_until_it_leaves():
     first, second = counts.join(), counts.join()
     first.add(2)
     second.add(1)
-    assert list(counts.places) == [2, 1]
+    assert list(counts.slots) == [2, 1]
     assert first.is_larger_than_another
     assert not second.is_larger_than_another
     second.leave()
     assert not first.is_larger_than_another, "nothing is left to a worker that drains"
     second.add(-1)
-    assert list(counts.places) == [2, NOBODY]
+    assert list(counts.slots) == [2, UNUSED]
     third = counts.join()
-    assert list(counts.places) == [2, 0]
+    assert list(counts.slots) == [2, 0]
     assert first.is_larger_than_another
     assert not third.is_larger_than_another
 
@@ -39,7 +39,7 @@ def test_a_worker_without_a_place_leaves_connections_to_others_and_they_none_to_
     counts = ConnectionCounts(1)
     first, _, third = counts.join(), counts.join(), counts.join()
     third.add(1)
-    assert list(counts.places) == [0, 0]
+    assert list(counts.slots) == [0, 0]
     assert third.is_larger_than_another
     assert not first.is_larger_than_another
 
@@ -51,7 +51,7 @@ def test_a_count_is_seen_by_another_process():
         other.add(7)
         os._exit(0)
     os.waitpid(child, 0)
-    assert list(counts.places) == [0, 7]
+    assert list(counts.slots) == [0, 7]
     assert not share.is_larger_than_another
 
 
@@ -88,14 +88,14 @@ def test_connections_that_come_one_by_one_are_shared():
     with Workers(*(counts.join() for _ in range(4))) as both:
         for _ in range(40):
             both.connect()
-        assert list(counts.places) == [10] * 4
+        assert list(counts.slots) == [10] * 4
         for client in both.clients[:20]:
             client.close()
         gevent.sleep(0.1)
-        assert sum(counts.places) == 20
+        assert sum(counts.slots) == 20
         for _ in range(20):
             both.connect()
-        assert list(counts.places) == [10] * 4
+        assert list(counts.slots) == [10] * 4
 
 
 def test_who_has_more_takes_what_nobody_comes_for():
@@ -104,7 +104,7 @@ def test_who_has_more_takes_what_nobody_comes_for():
     with Workers(alone) as one:
         for _ in range(5):
             one.connect()
-        assert list(counts.places) == [5, 0]
+        assert list(counts.slots) == [5, 0]
 
 
 def test_a_server_that_was_closed_in_the_moment_takes_nothing():
@@ -117,7 +117,7 @@ def test_a_server_that_was_closed_in_the_moment_takes_nothing():
             gevent.sleep(0)
         server.close()
         gevent.sleep(0.1)
-        assert list(counts.places) == [1, 0]
+        assert list(counts.slots) == [1, 0]
 
 
 def test_a_tree_of_two_workers_and_one_that_comes_in_the_place_of_a_killed_one(sandbox, tmp_path):
