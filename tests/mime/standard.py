@@ -1,6 +1,6 @@
 """The parts of a message as the standard library's parser reads them, and as the gateway does, in the same plain data.
 
-The gateway's own reading (`smtpgw.mime`) is held to the standard one (`email`, policy compat32) by a test.
+The gateway's own reading (`smtpgw.message`) is held to the standard one (`email`, policy compat32) by a test.
 """
 
 import email
