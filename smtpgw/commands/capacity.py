@@ -1,7 +1,8 @@
-"""`python -m smtpgw capacity`: how many pods, cores, connections and how much memory so many emails an hour take.
+"""The command `capacity`: compute the pods, cores, connections and memory for a number of emails per hour.
 
-The arithmetic is `capacity`, a pure function of what was measured, what is assumed and what a pod is allowed. Things at
-a time are their rate times how long each lasts (Little's law). The READMEs' tables are printed from here.
+The function `capacity` is pure: it depends on measurements, assumptions and the limits of a pod. The number of
+concurrent calls or sessions is their rate times their duration (Little's law). The tables of the documentation are
+generated here.
 """
 
 import argparse
@@ -25,7 +26,7 @@ HOUR_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Measured:
-    """What one worker takes. Messages of 4 KB to one recipient over TLS, with logs, metrics and limits on."""
+    """Measurements of one worker, for small messages to one recipient over TLS; see docs/performance.md."""
 
     where: str = "one core of an AMD EPYC (Zen 4; Zen 3 takes a third more)"
     when: str = "November 2026"
@@ -45,23 +46,21 @@ def assumption(default: float, parse: Callable[[str], float], meaning: str) -> A
 
 @dataclass(frozen=True)
 class Assumed:
-    """What the traffic and the cluster are like."""
+    """Assumptions about the traffic and the cluster."""
 
-    own_share: float = assumption(0.5, ratio, "share of the messages that come on a connection each")
-    pause_seconds: float = assumption(
-        2.0, seconds(0, 3600), "from one message to the next on a connection that stays, in seconds"
-    )
-    own_seconds: float = assumption(1.0, seconds(0, 3600), "how long a connection of one message lasts")
-    message_kb: float = assumption(50.0, number(0, 100_000), "a message, on average")
-    api_ms: float = assumption(100.0, number(0, 60_000), "a call to the API")
-    utilisation: float = assumption(0.65, number(0.05, 1), "no bound of a pod is used by more than this share")
-    zones: int = assumption(1, whole(1, 100), "zones that pods are spread over, of which one may go; 1: one pod may")
-    least_pods: int = assumption(3, whole(1, 1000), "never fewer")
+    own_share: float = assumption(0.5, ratio, "share of the messages that come on a connection of their own")
+    pause_seconds: float = assumption(2.0, seconds(0, 3600), "seconds between two messages on a kept connection")
+    own_seconds: float = assumption(1.0, seconds(0, 3600), "duration of a connection with one message, in seconds")
+    message_kb: float = assumption(50.0, number(0, 100_000), "average size of a message, in KB")
+    api_ms: float = assumption(100.0, number(0, 60_000), "duration of an API call, in milliseconds")
+    utilisation: float = assumption(0.65, number(0.05, 1), "maximum utilisation of each limit of a pod")
+    zones: int = assumption(1, whole(1, 100), "zones of the pods, one of which may fail; 1: one pod may fail")
+    least_pods: int = assumption(3, whole(1, 1000), "minimum number of pods")
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """A pod's bounds: one core, since a worker is one process, and what its settings say."""
+    """Limits of a pod: one core, because a worker is one process, and those of its settings."""
 
     api_connections: int
     sessions: int
@@ -70,35 +69,36 @@ class Allowed:
 
     @classmethod
     def by(cls, environ: Mapping[str, str]) -> "Allowed":
-        """What the gateway's settings say. Raises SettingsError."""
+        """Return the limits of the settings in an environment. Raises SettingsError."""
         settings = Settings.from_environ({**environ, "SMTPGW_TLS_CERT": os.devnull, "SMTPGW_TLS_KEY": os.devnull})
         return cls(settings.api_connections, settings.max_sessions, settings.max_bytes_in_flight)
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a volume takes, in all unless it says otherwise."""
+    """The capacity for a volume: totals unless the name says otherwise."""
 
     per_hour: int
     pods: int
-    decided_by: str  # what the number of pods is from
-    api_calls: float  # under way at a time, on average, each on a connection of its own
+    decided_by: str  # the limit that determines the number of pods
+    api_calls: float  # concurrent calls, on average, each on a connection of its own
     sessions: float
     pod_memory_mb: float
 
     @property
     def per_second(self) -> float:
+        """Emails per second."""
         return self.per_hour / HOUR_SECONDS
 
 
 def cpu_seconds(measured: Measured, assumed: Assumed) -> float:
-    """Of a core, for a message of the mix, where the core is not busy all the time."""
+    """Return the CPU time of an average message at the intended load of a core."""
     mixed_ms = (1 - assumed.own_share) * measured.kept_cpu_ms + assumed.own_share * measured.own_cpu_ms
     return mixed_ms * measured.part_load / 1000
 
 
 def capacity(per_hour: int, measured: Measured, assumed: Assumed, allowed: Allowed) -> Capacity:
-    """What so many emails an hour take, evenly over the hour, each a message to one recipient."""
+    """Return the capacity for a number of emails per hour, evenly distributed, each a message to one recipient."""
     per_second = per_hour / HOUR_SECONDS
     calls = per_second * assumed.api_ms / 1000
     sessions = per_second * ((1 - assumed.own_share) * assumed.pause_seconds + assumed.own_share * assumed.own_seconds)
@@ -122,12 +122,12 @@ def capacity(per_hour: int, measured: Measured, assumed: Assumed, allowed: Allow
 
 
 def with_spare(pods: int, zones: int) -> int:
-    """Pods of which so many are left when a zone has gone or, where there is one only, a pod."""
+    """Return how many pods leave this many when a zone fails or, with a single zone, a pod."""
     return pods + 1 if zones == 1 else ceil(pods / (zones - 1)) * zones
 
 
 def memory_mb(sessions: float, octets: float, measured: Measured) -> float:
-    """What a pod holds with so many sessions, and so many octets of messages under way."""
+    """Return the memory of a pod with this many sessions and octets of messages in progress."""
     return measured.worker_mb + sessions * measured.session_kb / 1000 + octets * measured.copies / 1_000_000
 
 
@@ -139,7 +139,7 @@ COLUMNS = (
 
 
 def rows(found: Sequence[Capacity], allowed: Allowed) -> list[tuple[str, ...]]:
-    """The table, as text."""
+    """Return the rows of the table as text."""
     return [
         (
             f"{one.per_hour:,}",
@@ -157,7 +157,7 @@ def rows(found: Sequence[Capacity], allowed: Allowed) -> list[tuple[str, ...]]:
 
 
 def explanation(found: Sequence[Capacity], measured: Measured, assumed: Assumed, allowed: Allowed) -> list[str]:
-    """What the table holds for: what was measured, and what is assumed."""
+    """Return the measurements and assumptions behind the table, as sentences."""
     decisive_ms = allowed.api_connections * cpu_seconds(measured, assumed) / allowed.cores * 1000
     most_mb = memory_mb(allowed.sessions, allowed.bytes_in_flight, measured)
     kept, own = ([pods_of(one, measured, assumed, allowed, share) for one in found] for share in (0.0, 1.0))
@@ -187,11 +187,12 @@ def explanation(found: Sequence[Capacity], measured: Measured, assumed: Assumed,
 
 
 def pods_of(one: Capacity, measured: Measured, assumed: Assumed, allowed: Allowed, own_share: float) -> int:
-    """The pods for another share of messages that come on a connection each."""
+    """Return the pods for another share of messages on a connection of their own."""
     return capacity(one.per_hour, measured, dataclasses.replace(assumed, own_share=own_share), allowed).pods
 
 
 def listed(numbers: Sequence[int]) -> str:
+    """Join numbers to an enumeration."""
     *first, last = (f"{number:,}" for number in numbers)
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -199,14 +200,18 @@ def listed(numbers: Sequence[int]) -> str:
 def findings(
     volumes: Sequence[int], assumed: Assumed, environ: Mapping[str, str]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """The rows of the table, and what they hold for, with the settings of an environment. Raises SettingsError."""
+    """Return the rows of the table and the sentences for an environment. Raises SettingsError."""
     measured, allowed = Measured(), Allowed.by(environ)
     found = [capacity(volume, measured, assumed, allowed) for volume in volumes]
     return rows(found, allowed), explanation(found, measured, assumed, allowed)
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table and what it holds for. 2 when a setting is out of its range; wrong usage ends the process."""
+    """Print the table and the sentences.
+
+    Returns:
+        The exit status: 0, or 2 when a setting is wrong.
+    """
     options = vars(parser().parse_args(arguments))
     volumes = options.pop("per_hour")
     try:
@@ -227,13 +232,14 @@ def main(arguments: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(
         prog="python -m smtpgw capacity",
-        description="What so many emails an hour take: pods, cores, memory, connections. Bounds of a pod are those of"
-        " the gateway's settings in the environment, or their defaults.",
+        description="Compute the pods, cores, memory and connections for a number of emails per hour. The limits of"
+        " a pod are those of the gateway's settings in the environment, or their defaults.",
     )
     volume = argument(whole(1, 10**12))
-    made.add_argument("--per-hour", type=volume, nargs="+", default=VOLUMES, metavar="N", help="emails an hour")
+    made.add_argument("--per-hour", type=volume, nargs="+", default=VOLUMES, metavar="N", help="emails per hour")
     for field in dataclasses.fields(Assumed):
         made.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -245,13 +251,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def argument(read: Callable[[str], float]) -> Callable[[str], float]:
-    """A reader that tells argparse what would have been right."""
+def argument(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a parser for argparse, whose error describes a valid value."""
 
-    def reading(text: str) -> float:
+    def parse_argument(text: str) -> float:
         try:
-            return read(text)
+            return parse(text)
         except ValueError as wanted:
             raise argparse.ArgumentTypeError(f"must be {wanted}") from wanted
 
-    return reading
+    return parse_argument

@@ -1,5 +1,5 @@
-"""What a message would become, header by header, by the gateway's own way and without an account. Pure.
-Words in angle brackets stand for the ids of sender and list, which only Cakemail knows.
+"""Explanation of a message: its API requests, its reply and the result for each header, without an account. Pure.
+Texts in angle brackets stand for the ids of sender and list, which only Cakemail knows.
 """
 
 import functools
@@ -38,27 +38,27 @@ KEYS = {f"{dialect.rows[0].name} {row.name}": row for dialect in interpreter.DIA
 ROWS = {row.name: row for dialect in interpreter.DIALECTS for row in dialect.rows} | KEYS
 TAGS = frozenset(name for name, row in ROWS.items() if row.becomes == "tags")
 MADE_ANEW = "Cakemail writes its own"
-TRACE = "speaks of another transmission"
-# What is said of header fields that are not delivered; a name with a hyphen at its end is all that begin so.
+TRACE = "describes another transmission"
+# Reasons why header fields are not delivered. A name that ends with a hyphen is a prefix.
 NOT_DELIVERED = {
-    "arc-": "would not hold: Cakemail writes the message anew, and signs it",
+    "arc-": "would be invalid: Cakemail rewrites and signs the message",
     "authentication-results": TRACE,
     "bcc": "never shown",
-    "cc": "cannot be shown: each recipient gets a mail of their own",
+    "cc": "cannot be shown: each recipient gets a separate mail",
     "content-": MADE_ANEW,
     "date": MADE_ANEW,
     "delivered-to": TRACE,
-    "dkim-signature": "would not hold: Cakemail writes the message anew, and signs it",
-    "domainkey-signature": "would not hold: Cakemail writes the message anew, and signs it",
-    "message-id": "Cakemail makes its own; this one is in the gateway's log",
+    "dkim-signature": "would be invalid: Cakemail rewrites and signs the message",
+    "domainkey-signature": "would be invalid: Cakemail rewrites and signs the message",
+    "message-id": "Cakemail writes its own; this one is in the gateway's log",
     "mime-version": MADE_ANEW,
     "received": TRACE,
     "received-spf": TRACE,
     "resent-": TRACE,
     "return-path": TRACE,
-    "sender": "the sender is the confirmed one",
-    "to": "each recipient's mail shows only them",
-    "x-": "speaks of other servers",
+    "sender": "the confirmed sender is used",
+    "to": "each mail shows only its own recipient",
+    "x-": "describes other servers",
 }
 
 
@@ -67,16 +67,16 @@ class NoRecipient(Exception):
 
 
 class HeaderVerdict(NamedTuple):
-    """What becomes of one header field, or of one key of a header that is JSON."""
+    """The result for one header field, or for one key of a header with JSON."""
 
     header: str
     verdict: str  # kept, mapped, stripped, warned, refused or test mode
     detail: str
-    dialect: str = ""  # whose control header it is
+    dialect: str = ""  # the provider whose control header it is
 
 
 class Decision(NamedTuple):
-    """A value of the request, and who decided it."""
+    """A value of the request and the reason for it."""
 
     value: str
     why: str
@@ -84,7 +84,7 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class Explanation:
-    """All that can be told of a message. Where it is refused on the way, what lies behind that is missing."""
+    """The result for a message. When it is rejected, the results of later steps are missing."""
 
     envelope: Envelope
     reply: Reply = replies.OK
@@ -92,7 +92,7 @@ class Explanation:
     options: Options | None = None
     refused: list[Finding] = field(default_factory=list)
     request: EmailRequest | None = None
-    body: dict[str, Any] = field(default_factory=dict)  # of the request for the first recipient, as JSON has it
+    body: dict[str, Any] = field(default_factory=dict)  # the request for the first recipient
 
     @property
     def is_sent(self) -> bool:
@@ -102,7 +102,7 @@ class Explanation:
     def headers(self) -> list[HeaderVerdict]:
         """The control headers, then the others in the order of the message."""
         findings = [*self.refused, *(self.options.findings if self.options else ())]
-        control = [HeaderVerdict(f.header, WORDS[f.verdict], said(f), f.dialect) for f in findings]
+        control = [HeaderVerdict(f.header, WORDS[f.verdict], detail_of(f), f.dialect) for f in findings]
         return [*control, *(ordinary_headers(self.mail, self.body) if self.mail and self.request else ())]
 
     @property
@@ -119,17 +119,17 @@ class Explanation:
 def explained(
     raw: bytes, sender: str | None, recipients: Sequence[str], mapping: AccountMap, settings: Settings
 ) -> Explanation:
-    """What would become of a message.
+    """Explain a message.
 
     Args:
-        raw: the message, lines ended as they may be.
-        sender: the address of MAIL FROM, "" for the null one; that of From by default, and the null one for a bounce.
+        raw: the message, with any line ends.
+        sender: the address of MAIL FROM, "" for the null sender; by default that of From, or null for a bounce.
         recipients: the addresses of RCPT TO; by default those of To, Cc and Bcc.
-        mapping: the operator's maps for the account.
-        settings: the gateway's.
+        mapping: the provider map of the account.
+        settings: the settings of the gateway.
 
     Raises:
-        NoRecipient: there is nobody to send it to.
+        NoRecipient: neither the arguments nor the message name a recipient.
     """
     told = Explanation(Envelope(""))
     try:
@@ -146,10 +146,10 @@ def explained(
 
 
 def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Message:
-    """Read the message. Where it is unknown whether its sender is null, one that is refused otherwise is a bounce.
+    """Parse the message. If `null_sender` is None, a message that is rejected otherwise is parsed as a bounce.
 
     Raises:
-        SMTPError
+        SMTPError: the message is rejected.
     """
     read = functools.partial(parser.parse, raw, settings.inline_images, limit_bytes=settings.request_limit_bytes)
     if null_sender is not None:
@@ -163,11 +163,11 @@ def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Messag
 def submit(
     told: Explanation, raw: bytes, mapping: AccountMap, settings: Settings, *, null_sender: bool | None
 ) -> Reply:
-    """The way of `gateway.Gateway.submit`, up to the API; a test holds the two together.
+    """Follow `gateway.Gateway.submit` up to the API calls. A test compares the two.
 
     Raises:
-        SMTPError: it would be.
-        NoRecipient
+        SMTPError: the message is rejected.
+        NoRecipient: there is no recipient.
     """
     if len(raw) > settings.max_message_bytes:
         raise SMTPError(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
@@ -182,7 +182,7 @@ def submit(
     if not address and not options.sender_id and not mail.is_bounce:
         raise SMTPError(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
     sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
-    list_id = options.list_id or cast(int, UNKNOWN_LIST)  # for people to read, and for no API
+    list_id = options.list_id or cast(int, UNKNOWN_LIST)  # only for people; never sent to the API
     how = settings.default_type, settings.bulk_headers, settings.request_limit_bytes
     told.request = translation.translate(mail, options, sender_id, list_id, *how)
     told.body = orjson.loads(told.request.body_for(envelope.recipients[0]))
@@ -192,7 +192,7 @@ def submit(
 
 
 def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Settings) -> None:
-    """As RCPT does. Raises SMTPError."""
+    """Add recipients as RCPT does. Raises SMTPError."""
     for recipient in recipients:
         found = commands.parse_rcpt(f"TO:<{recipient}>")
         if found in envelope.recipients:
@@ -202,7 +202,7 @@ def add_recipients(envelope: Envelope, recipients: Sequence[str], settings: Sett
 
 
 def named_recipients(mail: Message) -> list[str]:
-    """The addresses of To, Cc and Bcc; mistakes in these fields are nobody's business but the client's."""
+    """Return the addresses of To, Cc and Bcc. Fields that cannot be parsed are ignored, as by the gateway."""
     found: list[str] = []
     for header in mail.headers:
         if header.name.lower() in ("to", "cc", "bcc"):
@@ -214,10 +214,10 @@ def named_recipients(mail: Message) -> list[str]:
 
 
 def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
-    """What the control headers ask for. Those that are refused are put aside, so that one look finds all of them.
+    """Read the control headers. Rejected ones are set aside, so that all of them are found at once.
 
     Raises:
-        SMTPError: the first of them, at which the gateway stops.
+        SMTPError: the first rejected header, at which the gateway stops.
     """
     refusals: list[HeaderError] = []
     while told.options is None:
@@ -228,7 +228,7 @@ def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
             name = refusal.finding.header.partition(" ")[0].lower()
             others = tuple(header for header in mail.headers if header.name.lower() != name)
             if len(others) == len(mail.headers):
-                break  # a recipient is refused, and no header
+                break  # a recipient is rejected, not a header
             mail = replace(mail, headers=others)
     told.refused = [refusal.finding for refusal in refusals]
     if refusals or told.options is None:
@@ -237,7 +237,7 @@ def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
 
 
 def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketing_header: str) -> dict[str, Decision]:
-    """Who the sender is, which list is used, what type the message has, and why."""
+    """Return the sender, the list and the type of the message, with their reasons."""
     found = {
         "sender": Decision(body["sender"]["id"], "From" if mail.author else "MAIL FROM"),
         "list": Decision(str(body["list_id"]), "no header names one"),
@@ -261,18 +261,18 @@ def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketin
 
 
 def by_header(options: Options, decision: str) -> str:
-    """The header that decided something first: `reading.HeaderContext.decide` says it so."""
+    """Return the first header that led to a decision, in the words of `context.HeaderContext.decide`."""
     decided = (f.header for f in options.findings if f.verdict is Verdict.MAP and f.detail == decision[:300])
-    return next(decided, "a control header")  # there are messages with more of them than are told
+    return next(decided, "a control header")  # findings are limited in number
 
 
-def said(finding: Finding) -> str:
-    """The detail of a finding, with the name of the request's field where it lacks that."""
+def detail_of(finding: Finding) -> str:
+    """Return the detail of a finding, with the name of the field of the request."""
     return f"tags {finding.detail}" if finding.verdict is Verdict.MAP and finding.header in TAGS else finding.detail
 
 
 def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderVerdict]:
-    """The header fields that are no control headers: their verdict is what the request has, or has not, of them."""
+    """Yield the results for header fields that are not control headers, according to the request."""
     added = [(header["name"].lower(), header["value"]) for header in body.get("additional_headers", ())]
     kept = Counter(name for name, _ in added)
     seen: set[str] = set()
@@ -293,6 +293,7 @@ def ordinary_headers(mail: Message, body: Mapping[str, Any]) -> Iterator[HeaderV
 
 
 def why_not(name: str) -> str:
+    """Return why a header field is not delivered."""
     if name in NOT_DELIVERED:
         return NOT_DELIVERED[name]
     whole_families = (prefix for prefix in NOT_DELIVERED if prefix.endswith("-") and name.startswith(prefix))

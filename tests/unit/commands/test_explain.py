@@ -63,7 +63,7 @@ def test_a_mail_of_sendgrids(tmp_path):
     assert "warned X-SMTPAPI unique_args metadata is only in the gateway's log" in lines
     assert "mapped X-SMTPAPI filters.opentrack.settings opens false" in lines
     assert "kept Reply-To" in lines
-    assert "stripped Received speaks of another transmission" in lines
+    assert "stripped Received describes another transmission" in lines
     assert "sender <id of shop@example.com> (From)" in lines
     assert "type transactional (SMTPGW_DEFAULT_TYPE)" in lines
     assert lines[-1] == "250 2.0.0 Ok: queued as <Cakemail's id>"
@@ -195,16 +195,16 @@ def test_header_fields_have_their_verdicts_and_reasons():
     )
     assert [tuple(found[:3]) for found in told.headers] == [
         ("From", "mapped", "sender"),
-        ("To", "stripped", "each recipient's mail shows only them"),
+        ("To", "stripped", "each mail shows only its own recipient"),
         ("Subject", "mapped", "content.subject"),
         ("Reply-To", "kept", ""),
         ("Reply-To", "stripped", "the first one counts"),
-        ("X-Spam-Score", "stripped", "speaks of other servers"),
+        ("X-Spam-Score", "stripped", "describes other servers"),
         ("X-Mine", "kept", "written in ASCII"),
         ("Keywords", "stripped", "is empty"),
-        ("Cc", "stripped", "cannot be shown: each recipient gets a mail of their own"),
+        ("Cc", "stripped", "cannot be shown: each recipient gets a separate mail"),
         ("Face", "stripped", "is not among the header fields to be delivered"),
-        ("Resent-To", "stripped", "speaks of another transmission"),
+        ("Resent-To", "stripped", "describes another transmission"),
     ]
 
 
