@@ -1,14 +1,16 @@
-"""The command line: commands that do not exist, and output that is not read to its end."""
+"""The command line: its installation, commands that do not exist, and output that is not read to its end."""
 
 import os
 import subprocess
 import sys
 import time
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from smtpgw.__main__ import COMMANDS, USAGE, main
+from smtpgw.__main__ import COMMANDS, USAGE, main, run
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -44,8 +46,20 @@ def test_output_that_nobody_reads_ends_the_command_quietly(arguments, unbuffered
     os.close(reading)
     time.sleep(0.05)  # gevent closes at the loop's next turn
     command, environ = [sys.executable, "-m", "smtpgw", *arguments], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    run = subprocess.run(command, cwd=ROOT, env=environ, stdout=writing, stderr=subprocess.PIPE, text=True)
+    ended = subprocess.run(command, cwd=ROOT, env=environ, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
-    assert run.stderr == ""
+    assert ended.stderr == ""
     # 141 as after SIGPIPE; argparse itself ignores that its help cannot be written.
-    assert run.returncode == 141 or (run.returncode == 0 and "--help" in arguments)
+    assert ended.returncode == 141 or (ended.returncode == 0 and "--help" in arguments)
+
+
+def test_the_script_smtpgw_is_installed_with_all_its_files():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    script = EntryPoint("smtpgw", project["project"]["scripts"]["smtpgw"], "console_scripts")
+    assert script.load() is run
+    package = ROOT / "smtpgw"
+    data = {
+        path for pattern in project["tool"]["setuptools"]["package-data"]["smtpgw"] for path in package.glob(pattern)
+    }
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert files == data
