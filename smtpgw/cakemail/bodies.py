@@ -1,7 +1,7 @@
-"""What the bodies of good answers say: tokens, senders, lists, emails. Nothing in them is taken on trust.
+"""Validate the bodies of successful answers: tokens, senders, lists, emails.
 
-What a body lacks of what the API's schema promises raises one of LookupError, TypeError, ValueError, ArithmeticError
-and AttributeError; see `MALFORMED`.
+A body that does not match the API's schema raises LookupError, TypeError, ValueError, ArithmeticError or
+AttributeError; see `MALFORMED`.
 """
 
 import re
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-MAX_ID_CHARS = 100
-MAX_ADDRESS_CHARS = 320
-MAX_LIFETIME_SECONDS = 86_400.0  # of an access token, whatever the API says
-BEARER = re.compile(r"[\x21-\x7e]{1,8192}")  # what a header field can hold
+MAX_ID_CHARACTERS = 100
+MAX_ADDRESS_CHARACTERS = 320
+# An access token is not used for longer than this, even if the API allows it.
+MAX_LIFETIME_SECONDS = 86_400.0
+# Characters that a header field can hold.
+BEARER = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What `/token` answers."""
+    """Answer of `/token`."""
 
     access: str
     refresh: str
@@ -27,7 +29,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A sender of an account."""
+    """Sender of an account."""
 
     id: str
     email: str
@@ -37,11 +39,12 @@ class Sender:
 def token(body: Any) -> Token:
     """Return the token of a login."""
     access, refresh = body["access_token"], body.get("refresh_token") or ""
-    # Without a token the next call would be answered 401, as if the password were wrong.
+    # An empty token would make the API answer 401 to the next call, as if the password were wrong.
     if not BEARER.fullmatch(access) or (refresh and not BEARER.fullmatch(refresh)):
         raise ValueError("no token")
     lifetime = min(float(body["expires_in"]), MAX_LIFETIME_SECONDS)
-    if not lifetime > 0:  # NaN is not, either
+    # The comparison also rejects NaN.
+    if not lifetime > 0:
         raise ValueError("no lifetime")
     accounts = body.get("accounts") or []
     if not isinstance(accounts, list) or any(type(account) is not int for account in accounts):
@@ -50,7 +53,7 @@ def token(body: Any) -> Token:
 
 
 def senders(body: Any, per_page: int) -> tuple[list[Sender], bool]:
-    """Return a page's senders, and whether it is the last one; an entry without an id and an address is no sender."""
+    """Return the senders of a page, and whether it is the last one. Entries without id and address are skipped."""
     entries = body["data"]
     if not isinstance(entries, list):
         raise TypeError("no list of senders")
@@ -62,14 +65,17 @@ def senders(body: Any, per_page: int) -> tuple[list[Sender], bool]:
 
 
 def is_sender(entry: Any) -> bool:
-    """Whether an entry has an id and an address, and they are not so long that a list of them takes much memory."""
+    """Return whether an entry has an id and an address of limited length, so that a list is limited in memory."""
     email, id_ = entry["email"], entry["id"]
-    return isinstance(email, str) and len(email) <= MAX_ADDRESS_CHARS and len(str(id_)) <= MAX_ID_CHARS
+    return isinstance(email, str) and len(email) <= MAX_ADDRESS_CHARACTERS and len(str(id_)) <= MAX_ID_CHARACTERS
 
 
 def email(body: Any) -> tuple[str, str]:
-    """Return an email's status and its uuid, "" without one: it is accepted all the same, and must not be doubled."""
-    status, uuid = body["data"]["status"], str(body["data"].get("id") or "")[:MAX_ID_CHARS]
+    """Return the status and the uuid of an email.
+
+    The uuid is "" when the body has none: an email without an id is accepted, too, and must not be sent again.
+    """
+    status, uuid = body["data"]["status"], str(body["data"].get("id") or "")[:MAX_ID_CHARACTERS]
     if not isinstance(status, str):
         raise TypeError("no status")
     return status, uuid

@@ -1,7 +1,6 @@
-"""Cakemail's REST API as the gateway uses it: tokens, senders, lists, and the submission of one email.
+"""Client of Cakemail's REST API: tokens, senders, lists, and the submission of one email.
 
-What can go wrong is translated here, once, into the few errors below, which say what the gateway must know: may this be
-tried again, and who is told what.
+Every failure becomes one of the exceptions in `errors`, which say whether the call may be repeated and what to reply.
 """
 
 from collections.abc import Iterator
@@ -35,15 +34,20 @@ HEADERS = {"User-Agent": f"cakemail-smtp-gateway/{__version__}", "Accept": JSON}
 PER_PAGE = 100
 MAX_PAGES = 200
 MAX_SENDERS = MAX_PAGES * PER_PAGE
-SUBMISSION = "emails"  # the endpoint that must not be called twice
-UNVERIFIED = frozenset({"token", "account"})  # endpoints that check credentials
-MIN_SECONDS = 0.05  # for the call itself, when it has waited for its turn to the last moment
-MAX_WORDS_LENGTH = 400  # of Cakemail's explanation, in a reply
-PERMANENT = frozenset({400, 403, 413, 422})  # said of this message: sending it again would end the same
+# The endpoint that must not be called twice.
+SUBMISSION = "emails"
+# Endpoints that check credentials, which are not verified yet.
+CREDENTIAL_ENDPOINTS = frozenset({"token", "account"})
+# Time for the call itself, when nearly all of its time was spent waiting for a slot.
+MIN_CALL_SECONDS = 0.05
+# Limit for Cakemail's explanation in a reply.
+MAX_REASON_CHARACTERS = 400
+# These answers concern the message itself, so a retry would get the same answer.
+PERMANENT = frozenset({400, 403, 413, 422})
 
 
 class Cakemail:
-    """The API, through one pool of connections a process."""
+    """The API, through one pool of connections per process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -56,7 +60,7 @@ class Cakemail:
         self.exchange = tracing.trace_exchange(self.transport.exchange)
         self.slots = Slots(settings.api_connections)
         self.waiting = 0
-        metrics.SAMPLED[metrics.API_IN_FLIGHT] = lambda: settings.api_connections - self.slots.counter
+        metrics.SAMPLED[metrics.API_IN_FLIGHT] = lambda: settings.api_connections - self.slots.free
         metrics.SAMPLED[metrics.API_WAITING] = lambda: self.waiting
 
     def close(self) -> None:
@@ -70,52 +74,55 @@ class Cakemail:
         return self._token({"grant_type": "password", "username": username, "password": password})
 
     def refreshed_token(self, refresh_token: str) -> Token:
-        """Trade a refresh token for a new access token."""
+        """Exchange a refresh token for a new access token."""
         return self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     def _token(self, form: dict[str, str]) -> Token:
         found = self._call("token", "POST", "/token", body=urlencode(form).encode(), content_type=FORM)
         if "challenge" in found:
             raise ChallengeRequired("multi-factor authentication")
-        with reading("token"):
+        with checking_schema("token"):
             return bodies.token(found)
 
     def own_account(self, token: str) -> int:
-        """The id of the account that an access token belongs to; what checks such a token."""
+        """Return the id of the account that an access token belongs to. This call verifies the token."""
         found = self._call("account", "GET", "/accounts/self", token=token)
-        with reading("account"):
+        with checking_schema("account"):
             return int(found["data"]["id"])
 
     # --- Senders and lists
 
     def senders(self, token: str, account_id: int | None) -> Iterator[Sender]:
-        """All senders of an account, confirmed or not."""
+        """Yield all senders of an account, confirmed or not."""
         count = 0
         for page in range(1, MAX_PAGES + 1):
             query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
             found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query)
-            with reading("senders"):
+            with checking_schema("senders"):
                 senders, is_last = bodies.senders(found, PER_PAGE)
-            # A page that is longer than was asked for must not make the list longer than all pages may be.
+            # A page that is longer than requested must not make the list longer than its limit.
             yield from senders[: MAX_SENDERS - count]
             count += len(senders)
             if is_last or count >= MAX_SENDERS:
                 return
 
     def first_active_list(self, token: str, account_id: int | None) -> int | None:
-        """The id of the account's oldest active list, or None."""
+        """Return the id of the account's oldest active list, or None."""
         query = {"page": 1, "per_page": 1, "filter": "status==active", "sort": "+created_on", **acting_for(account_id)}
         found = self._call("lists", "GET", "/lists", token=token, query=query)
-        with reading("lists"):
+        with checking_schema("lists"):
             return int(found["data"][0]["id"]) if found["data"] else None
 
     # --- Submission
 
     def submit_email(self, token: str, body: bytes, account_id: int | None, timeout_seconds: float) -> str:
-        """`POST /v2/emails`, for one recipient; the uuid that Cakemail gave the email, "" should it not say.
+        """Submit an email to one recipient (`POST /v2/emails`).
+
+        Returns:
+            Cakemail's uuid of the email, or "" when the answer contains none.
 
         Raises:
-            ApiError: Rejected also for a 201 whose status is not "queued", which is no acceptance.
+            ApiError: Rejected also for a 201 whose status is not "queued", since this is no acceptance.
         """
         found = self._call(
             SUBMISSION,
@@ -126,10 +133,10 @@ class Cakemail:
             query=acting_for(account_id),
             timeout_seconds=timeout_seconds,
         )
-        with reading("emails"):
+        with checking_schema("emails"):
             status, uuid = bodies.email(found)
         if status != "queued":
-            raise Rejected(str(status)[:MAX_WORDS_LENGTH], 201)
+            raise Rejected(str(status)[:MAX_REASON_CHARACTERS], 201)
         return uuid
 
     # --- One call
@@ -146,17 +153,20 @@ class Cakemail:
         content_type: str = JSON,
         timeout_seconds: float = 0,
     ) -> Any:
-        """Make a call, within a time that waiting for its turn is part of; its answer's JSON. Raises ApiError."""
+        """Make a call and return the JSON of its answer. Raises ApiError.
+
+        The time-out includes the wait for a slot.
+        """
         headers = {**HEADERS, "Content-Type": content_type} if body else dict(HEADERS)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         target = f"{path}?{urlencode(query)}" if query else path
         seconds = timeout_seconds or self.settings.api_timeout_seconds
-        # Calls take turns by account. Those with credentials that may be made up are one owner's, all together.
-        owner = "" if endpoint in UNVERIFIED else token
+        # Calls take turns by account. Calls with unverified credentials share one turn, since anybody can make them up.
+        owner = "" if endpoint in CREDENTIAL_ENDPOINTS else token
         if not self.slots.acquire(owner):
             waited = self._wait_for_slot(owner, min(seconds, self.settings.api_wait_seconds))
-            seconds = max(MIN_SECONDS, seconds - waited)
+            seconds = max(MIN_CALL_SECONDS, seconds - waited)
         began, status = monotonic(), "unanswered"
         try:
             answer = self._exchange(endpoint, method, target, headers, body, began + seconds)
@@ -169,25 +179,25 @@ class Cakemail:
         finally:
             self.slots.release(owner)
             metrics.API_SECONDS.add(monotonic() - began, endpoint, status)
-        return read(answer, is_login=endpoint == "token")
+        return decode(answer, is_login=endpoint == "token")
 
     def _exchange(
         self, endpoint: str, method: str, target: str, headers: dict[str, str], body: bytes, deadline: float
     ) -> Answer:
-        """Make an exchange; again where an idle connection was closed meanwhile, and no email can be doubled."""
+        """Make an exchange. Repeat it when the idle connection was closed, unless this could duplicate an email."""
         try:
             return self.exchange(method, target, headers, body, deadline - monotonic())
         except ClosedMeanwhile:
             if endpoint == SUBMISSION:
                 raise
-            return self.exchange(method, target, headers, body, max(MIN_SECONDS, deadline - monotonic()))
+            return self.exchange(method, target, headers, body, max(MIN_CALL_SECONDS, deadline - monotonic()))
 
-    def _wait_for_slot(self, owner: str, most_seconds: float) -> float:
-        """Wait until one of the calls under way has ended; the seconds that took. Raises Busy."""
+    def _wait_for_slot(self, owner: str, timeout_seconds: float) -> float:
+        """Wait until a call in progress has ended, and return the seconds waited. Raises Busy."""
         began = monotonic()
         self.waiting += 1
         try:
-            has_slot = self.slots.acquire(owner, most_seconds)
+            has_slot = self.slots.acquire(owner, timeout_seconds)
         finally:
             self.waiting -= 1
             waited = monotonic() - began
@@ -199,12 +209,12 @@ class Cakemail:
 
 
 def acting_for(account_id: int | None) -> dict[str, Any]:
-    """The query that makes a call act for a sub-account."""
+    """Return the query that makes a call act for a sub-account."""
     return {} if account_id is None else {"account_id": account_id}
 
 
-def read(answer: Answer, *, is_login: bool) -> Any:
-    """The JSON of a good answer; any other one as the error it is."""
+def decode(answer: Answer, *, is_login: bool) -> Any:
+    """Return the JSON of a successful answer. Raises ApiError for any other answer."""
     status = answer.status_code
     try:
         found = orjson.loads(answer.content)
@@ -214,32 +224,34 @@ def read(answer: Answer, *, is_login: bool) -> Any:
         raise ChallengeRequired("multi-factor authentication")
     if status in (200, 201):
         if not isinstance(found, dict) or not found:
-            raise OutcomeUnknown("the answer is not JSON")  # accepted, by its status; what it is called, nobody knows
+            # The status means that the request was accepted, but the answer has no readable content.
+            raise OutcomeUnknown("the answer is not JSON")
         return found
-    if 200 <= status < 300:  # of those that the schema does not have, 202 means accepted
+    # The schema has no other 2xx answers. Among them, 202 means that the request was accepted.
+    if 200 <= status < 300:
         raise OutcomeUnknown(f"Cakemail answered {status}")
-    words, about_recipient = explanation(found)
+    reason, about_recipient = error_reason(found)
     if status == 401:
-        raise NotAuthorized(words)
+        raise NotAuthorized(reason)
     if status in PERMANENT:
-        raise Rejected(words or f"Cakemail refused the message ({status})", status, about_recipient=about_recipient)
-    raise TryLater(words or f"Cakemail answered {status}", status, retry_after(answer.headers))
+        raise Rejected(reason or f"Cakemail refused the message ({status})", status, about_recipient=about_recipient)
+    raise TryLater(reason or f"Cakemail answered {status}", status, retry_after(answer.headers))
 
 
-def explanation(found: Any) -> tuple[str, bool]:
-    """Cakemail's words for what is wrong, and whether they are about the recipient's address."""
+def error_reason(found: Any) -> tuple[str, bool]:
+    """Return Cakemail's explanation of an error, and whether it concerns the recipient's address."""
     detail = found.get("detail") if isinstance(found, dict) else None
     if isinstance(detail, str):
-        return detail[:MAX_WORDS_LENGTH], False
+        return detail[:MAX_REASON_CHARACTERS], False
     entries = [e for e in detail if isinstance(e, dict)] if isinstance(detail, list) else []
     places = [e["loc"] for e in entries if isinstance(e.get("loc"), list)]
     about_recipient = any("email" in place and "sender" not in place for place in places)
-    return "; ".join(str(e.get("msg", "")) for e in entries)[:MAX_WORDS_LENGTH], about_recipient
+    return "; ".join(str(e.get("msg", "")) for e in entries)[:MAX_REASON_CHARACTERS], about_recipient
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Make an answer that lacks what the schema promises an unknown outcome, not a bug of ours."""
+def checking_schema(what: str) -> Iterator[None]:
+    """Raise OutcomeUnknown when an answer lacks what the schema promises; this is no bug of the gateway."""
     try:
         yield
     except bodies.MALFORMED as problem:

@@ -1,48 +1,67 @@
-"""Errors of the API client: each answer of Cakemail that is not a success, by what the caller can do about it."""
+"""Errors of the API client: one class for each way in which a call can fail.
+
+The classes differ in what the caller has to know: whether the request may be sent again, and what to reply to the
+client.
+"""
 
 
 class ApiError(Exception):
-    """A call did not succeed; the text is fit for people."""
+    """A call did not succeed. The text of the exception may be shown to the client."""
 
 
 class NotAuthorized(ApiError):
-    """401: the password or token is not, or no longer, good."""
+    """Cakemail answered 401: the password or the token is not valid, or no longer valid."""
 
 
 class ChallengeRequired(ApiError):
-    """The account has multi-factor authentication, which SMTP cannot answer."""
+    """The account uses multi-factor authentication, which an SMTP client cannot answer."""
 
 
 class Rejected(ApiError):
-    """Cakemail has read it and says no, for good. `about_recipient`: the address is what it does not like."""
+    """Cakemail rejected the request permanently.
 
-    def __init__(self, words: str, status: int, *, about_recipient: bool = False) -> None:
-        super().__init__(words)
+    Args:
+        reason: Cakemail's explanation.
+        status: status code of the answer.
+        about_recipient: whether the recipient's address is the reason.
+    """
+
+    def __init__(self, reason: str, status: int, *, about_recipient: bool = False) -> None:
+        super().__init__(reason)
         self.status = status
         self.about_recipient = about_recipient
 
 
 class TryLater(ApiError):
-    """Cakemail did not take it this time, and said so. `retry_after`: the delay it named, in seconds."""
+    """Cakemail answered that it did not accept the request now.
 
-    def __init__(self, words: str, status: int, retry_after: float | None = None) -> None:
-        super().__init__(words)
+    Args:
+        reason: Cakemail's explanation.
+        status: status code of the answer.
+        retry_after: delay in seconds that the answer names.
+    """
+
+    def __init__(self, reason: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(reason)
         self.status = status
         self.retry_after = retry_after
 
     @property
     def may_be_retried(self) -> bool:
-        """Whether it surely was not accepted, so that sending it again cannot double it."""
+        """Return whether the request was certainly not accepted, so that a retry cannot duplicate it."""
         return self.status == 429 or (self.status == 503 and self.retry_after is not None)
 
 
 class NotReached(ApiError):
-    """No connection came about: surely not accepted."""
+    """No connection was established, so the request was certainly not accepted."""
 
 
 class Busy(ApiError):
-    """Too many calls are under way here; nothing was sent."""
+    """Too many calls of this worker are in progress; nothing was sent."""
 
 
 class OutcomeUnknown(ApiError):
-    """The request was sent and no answer came. It may have been accepted, so no call that submits is repeated."""
+    """The request was sent and no answer came.
+
+    It may have been accepted, so a call that submits a message is never repeated after this error.
+    """

@@ -1,11 +1,11 @@
-"""HTTP/1.1 messages (RFC 9112): the head of a request as octets, and an answer read from octets in any pieces.
+"""HTTP/1.1 messages (RFC 9112): encode the head of a request, and read an answer that arrives in any pieces.
 
-httptools frames the answers. It is llhttp, the parser of Node.js, which rejects what two readers could understand in
-two ways: a length twice, a length beside chunks, folded fields, a line that ends in LF alone. h11 is as strict but
-costs many times the CPU, since it is written in Python.
+httptools parses the answers. It wraps llhttp, the parser of Node.js, which rejects ambiguous messages: a repeated
+length, a length together with chunks, folded fields, lines that end in LF alone. h11 is as strict but needs much more
+CPU time, since it is written in Python.
 
-An answer that is not exactly what it has to be is an `InvalidAnswer`. The caller closes the connection then, because
-what else comes on it may be anybody's.
+An answer that is not valid raises `InvalidAnswer`. The caller then closes the connection, because the octets that
+follow could belong to another client's answer.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from email.utils import parsedate_to_datetime
 import httptools
 
 MAX_BODY_BYTES = 1024 * 1024
-# All that is not body: the head, interim answers, the sizes of chunks, trailers.
+# Everything but the body: the head, interim answers, the sizes of chunks, trailers.
 MAX_FRAMING_BYTES = 64 * 1024
 MAX_INTERIM_ANSWERS = 16
-MAX_RETRY_AFTER_CHARS = 100
+MAX_RETRY_AFTER_CHARACTERS = 100
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 class InvalidAnswer(Exception):
-    """What the server sent is not one whole answer to one request."""
+    """The server did not send exactly one complete answer to the request."""
 
 
 def encode_head(method: str, target: str, authority: str, headers: Mapping[str, str], body_bytes: int) -> bytes:
-    """Return a request's head. `headers` are all fields but Host and Content-Length.
+    """Return the head of a request. `headers` contains all fields except Host and Content-Length.
 
     Raises:
-        ValueError: a field of ours has a line end in it.
+        ValueError: one of the fields contains a line end.
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -43,31 +43,33 @@ def encode_head(method: str, target: str, authority: str, headers: Mapping[str, 
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait, at most a day, by an answer's Retry-After: a number or a date (RFC 9110 §10.2.3)."""
+    """Return the delay of Retry-After in seconds, at most a day. It is a number or a date (RFC 9110 §10.2.3)."""
     text = headers.get("retry-after", "").strip()
-    if not text or len(text) > MAX_RETRY_AFTER_CHARS:
+    if not text or len(text) > MAX_RETRY_AFTER_CHARACTERS:
         return None
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER_SECONDS)
     try:
         seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, ArithmeticError, LookupError):  # no date, or one that no datetime can hold
+    # The text is no date, or a date outside the range of datetime.
+    except (ValueError, TypeError, ArithmeticError, LookupError):
         return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
 
 
 class AnswerReader:
-    """Reads the answer to one request, which is not HEAD.
+    """Incremental reader for the answer to one request other than HEAD.
 
-    Interim answers (RFC 9110 §15.2) are read and skipped. Names of headers are lower case; values of fields that come
-    more than once are joined (RFC 9110 §5.3). Trailers are ignored.
+    Interim answers (RFC 9110 §15.2) are skipped. Header names are in lower case; the values of repeated fields are
+    joined (RFC 9110 §5.3). Trailers are ignored.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.is_whole = False
-        self.is_last = False  # the server takes no other request on this connection
+        # The server accepts no further request on this connection.
+        self.is_last = False
         self._pieces: list[bytes] = []
         self._body_bytes = self._received_bytes = self._interim_answers = 0
         self._is_head_read = self._ends_with_connection = False
@@ -80,16 +82,16 @@ class AnswerReader:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing was received yet, no interim answer either."""
+        """Return whether nothing was received yet, not even an interim answer."""
         return not self._received_bytes
 
     @property
     def is_begun(self) -> bool:
-        """Whether the head of the answer itself, not of an interim one, was read."""
+        """Return whether the head of the final answer was read."""
         return self.status >= 200
 
     def read(self, octets: bytes) -> None:
-        """Read what a socket has received: octets, or none at the end. Raises InvalidAnswer."""
+        """Read the octets that a socket received; no octets mean the end of the connection. Raises InvalidAnswer."""
         if octets:
             self.feed(octets)
         else:
@@ -99,13 +101,13 @@ class AnswerReader:
         """Read some octets of the answer.
 
         Raises:
-            InvalidAnswer: also where they go on after the answer's end.
+            InvalidAnswer: the answer is not valid, or octets follow it.
         """
         self._received_bytes += len(octets)
         try:
-            # The last octet goes by itself. The parser does not say where in its input an answer ended, and it
-            # ignores line ends between two answers; but an answer that is whole before the last octet is followed by
-            # something.
+            # The last octet is fed separately. The parser does not report where in its input an answer ended, and it
+            # ignores line ends between two answers. An answer that is complete before the last octet was fed is
+            # followed by something.
             for piece in (octets[:-1], octets[-1:]):
                 if not self._parser or self.is_whole:
                     raise InvalidAnswer("octets after the answer")
@@ -118,34 +120,35 @@ class AnswerReader:
         if self._received_bytes - self._body_bytes > MAX_FRAMING_BYTES:
             raise InvalidAnswer("the answer's head, or what surrounds its body, is too large")
         if self.is_whole:
-            self._parser = None  # the two refer to each other
+            # The parser refers to this object; without the cycle both are freed at once.
+            self._parser = None
 
     def end(self) -> None:
-        """Take note that the server has closed the connection. Raises InvalidAnswer where that is no answer's end."""
+        """Record that the server closed the connection. Raises InvalidAnswer unless this is how the answer ends."""
         if not self._ends_with_connection:
             place = "within its answer" if self._received_bytes else "without an answer"
             raise InvalidAnswer(f"the server closed the connection {place}")
         self.is_whole = True
         self._parser = None
 
-    # --- Called by the parser; what these raise, `feed` raises
+    # --- Callbacks of the parser; `feed` raises their exceptions
 
     def on_message_begin(self) -> None:
-        """Called at an answer's first octet."""
+        """Start an answer, at its first octet."""
         if self.is_whole:
             raise InvalidAnswer("another answer after the answer")
         self.headers = {}
         self._is_head_read = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called for each field, those after the last chunk included."""
+        """Store a field. The parser reports those after the last chunk, too."""
         if self._is_head_read:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
-        """Called at the empty line after the head."""
+        """Check the head, at the empty line after it."""
         assert self._parser
         self._is_head_read = True
         status, version = self._parser.get_status_code(), self._parser.get_http_version()
@@ -162,12 +165,12 @@ class AnswerReader:
         self._ends_with_connection = status >= 200 and coding is None and "content-length" not in self.headers
 
     def on_body(self, octets: bytes) -> None:
-        """Called for each piece of the body."""
+        """Store a piece of the body."""
         self._pieces.append(octets)
         self._body_bytes += len(octets)
 
     def on_message_complete(self) -> None:
-        """Called at an answer's last octet, where its end is not that of the connection."""
+        """End an answer at its last octet, unless the end of the connection ends it."""
         if self.status >= 200:
             self.is_whole = True
             return

@@ -1,13 +1,13 @@
-"""HTTP with Cakemail's API: one exchange, on a connection of the pool. The only importer of `requests` and `urllib3`.
+"""HTTP transport to Cakemail's API: one exchange at a time on each connection of a pool.
 
-`requests.Session` by its public doors, less what an API client has no use for: a request is made once and not prepared
-anew by merging settings, cookies, proxies and `.netrc` (which would replace our Authorization header). `Adapter` sends
-it, on connections that urllib3 opens.
+This is the only module that imports `requests` and `urllib3`. It uses the public interface of `requests.Session`
+without the merging of settings, cookies, proxies and `.netrc` (which would replace the Authorization header). `Adapter`
+sends the requests, on connections that urllib3 opens.
 
-A connection is used again only after exactly one whole answer to a request that was sent whole, when nothing else is
-there to be read, in the TLS layer or in the kernel; just before the next request the adapter looks again. Whatever is
-unexpected closes the connection and is `NotAnswered`: better an outcome that is unknown than another client's answer.
-What a server sends of its own accord while the next request is on its way to it, HTTP/1.1 cannot tell from an answer.
+A connection is reused only after exactly one complete answer to a request that was sent completely, and only when
+nothing else can be read from it, neither in the TLS layer nor in the kernel. The adapter checks this again before the
+next request. Anything unexpected closes the connection and raises `NotAnswered`: an unknown outcome is better than
+another client's answer. HTTP/1.1 cannot detect an unsolicited answer that arrives while the next request is sent.
 """
 
 import socket
@@ -31,12 +31,11 @@ from smtpgw.net.stream import Stream
 
 NO_HOOKS: dict[str, list[Any]] = {"response": []}
 RECEIVE_BYTES = 16 * 1024
-# Up to this size head and body are put together in one write; above it the copy costs more than it saves.
+# Up to this size, head and body are sent in one write; above it, the copy costs more than it saves.
 ONE_WRITE_BYTES = 64 * 1024
-# A body is sent in pieces of this size, so that an answer to its beginning is noticed.
+# A body is sent in pieces of this size, so that an early answer is noticed.
 PIECE_BYTES = 256 * 1024
-# A network that dropped a connection without a word is found out within half a minute, and one that forgets those that
-# are silent (NAT) is kept from it.
+# Keep-alive probes detect a connection that the network has dropped, and prevent NAT gateways from dropping idle ones.
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
     (socket.IPPROTO_TCP, getattr(socket, name), value)
     for name, value in {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}.items()
@@ -45,25 +44,26 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
 
 
 class NotSent(Exception):
-    """No connection came about, in its TLS handshake perhaps: nobody can have read the request."""
+    """The connection or its TLS handshake failed, so the server cannot have read the request."""
 
 
 class NotAnswered(Exception):
-    """The request was sent, or may have been, and no whole answer came."""
+    """The request was sent, at least partly, and no complete answer came."""
 
 
 class ClosedMeanwhile(NotAnswered):
-    """A connection that had been idle ended without an octet: most likely the server closed it before the request."""
+    """An idle connection ended before the first octet, most likely because the server had closed it."""
 
 
 class Answer(requests.Response):
-    """An answer that has been read. Names of headers are lower case.
+    """Complete answer. Header names are in lower case.
 
-    requests would make each a cookie jar and a dictionary of headers.
+    The constructor of requests would create a cookie jar and a header dictionary for each answer.
     """
 
     raw = None
-    history: list[requests.Response] = []  # noqa: RUF012  never changed: no redirect is followed
+    # The list stays empty, because no redirect is followed.
+    history: list[requests.Response] = []  # noqa: RUF012
 
     def __init__(self, status: int, headers: Any, content: bytes) -> None:
         self.status_code = status
@@ -73,7 +73,7 @@ class Answer(requests.Response):
 
 
 class Transport:
-    """A session with the server at one address, for many greenlets at a time."""
+    """Session with one server, shared by many greenlets."""
 
     def __init__(
         self, url: str, max_connections: int, connect_timeout_seconds: float, idle_timeout_seconds: float
@@ -83,15 +83,11 @@ class Transport:
         self.session.mount(url, Adapter(url, max_connections, connect_timeout_seconds, idle_timeout_seconds))
 
     def exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
-        """Send a request and read its answer, all within this time.
-
-        Raises:
-            NotSent
-            NotAnswered
-        """
+        """Send a request and read its answer within `seconds`. Raises NotSent, NotAnswered."""
         request = requests.PreparedRequest()
         request.method, request.url, request.body, request.hooks = method, self.url + target, body, NO_HOOKS
-        request.headers = headers  # type: ignore[assignment]  # each once, so a plain dictionary does
+        # No field is repeated, so a plain dictionary is enough.
+        request.headers = headers  # type: ignore[assignment]
         answer = self.session.send(
             request,
             timeout=seconds,
@@ -110,15 +106,15 @@ class Transport:
 
 
 class ApiSession(requests.Session):
-    """requests' session, which follows no redirect, with a token least of all."""
+    """Session that follows no redirect, since a redirect could send the token to another server."""
 
     def resolve_redirects(self, *_: object, **__: object) -> Iterator[requests.Response]:
-        """Return none, not even the next one: requests looks for it in vain otherwise."""
+        """Return no redirects. requests would otherwise compute the next one even when it does not follow it."""
         return iter(())
 
 
 class Adapter(BaseAdapter):
-    """Sends requests' requests to one server, on a pool of connections."""
+    """Adapter that sends requests to one server, on a pool of connections."""
 
     def __init__(self, url: str, max_connections: int, connect_seconds: float, max_idle_seconds: float) -> None:
         super().__init__()
@@ -127,24 +123,26 @@ class Adapter(BaseAdapter):
         self.prefix = f"{parts.scheme}://{parts.netloc}"
         is_tls = parts.scheme == "https"
         self.host = parts.host.strip("[]")
-        # The Host field's value (RFC 9112 §3.2): the port only where it is not the scheme's own.
+        # Value of the Host field (RFC 9112 §3.2). It contains the port unless it is the default of the scheme.
         default_port = 443 if is_tls else 80
         self.port = parts.port or default_port
         self.authority = parts.host if self.port == default_port else f"{parts.host}:{self.port}"
         self.max_connections = max_connections
         self.connect_seconds = connect_seconds
         self.age = IdleAge(max_idle_seconds)
-        self.idle: deque[ApiConnection] = deque()  # the one that was used last is at the right
+        # The connection that was used last is at the right.
+        self.idle: deque[ApiConnection] = deque()
         self.context: ssl.SSLContext | None = None
         if is_tls:
-            # One context for all connections: to read the authorities' certificates takes long.
+            # All connections share one context, because loading the CA certificates is slow.
             self.context = ssl.create_default_context()
             self.context.load_verify_locations(certifi.where())
 
-    def send(  # type: ignore[override]  # the rest is of no use to one server
+    # The other parameters of BaseAdapter.send are never used.
+    def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, timeout: float, **_: object
     ) -> Answer:
-        """Send a request and read its answer, all within `timeout` seconds. Raises NotSent, NotAnswered."""
+        """Send a request and read its answer within `timeout` seconds. Raises NotSent, NotAnswered."""
         assert request.method
         assert request.url
         assert isinstance(request.body, bytes)
@@ -159,22 +157,23 @@ class Adapter(BaseAdapter):
             answer, is_reusable = connection.exchange(head, request.body, deadline, reader)
             self.age.read(answer.headers)
         except (OSError, InvalidAnswer) as problem:
-            words = f"{type(problem).__name__}: {problem}"
+            reason = f"{type(problem).__name__}: {problem}"
             if connection.idle_since and reader.is_untouched and not isinstance(problem, TimeoutError):
                 self.age.closed_by_server(monotonic() - connection.idle_since)
-                self.close()  # the others have been idle for longer
-                raise ClosedMeanwhile(words) from problem
-            raise NotAnswered(words) from problem
+                # The other idle connections are older than this one.
+                self.close()
+                raise ClosedMeanwhile(reason) from problem
+            raise NotAnswered(reason) from problem
         finally:
             if is_reusable and len(self.idle) < self.max_connections:
                 connection.idle_since = monotonic()
                 self.idle.append(connection)
-            else:  # for whatever reason, a greenlet's end included
+            else:
                 connection.close()
         return answer
 
     def _idle_connection(self) -> "ApiConnection | None":
-        """Return the connection that was used last, if it can take a request; close those that are too old."""
+        """Return the idle connection that was used last, or None. Close connections that are too old or not usable."""
         now = monotonic()
         oldest = now - self.age.max_seconds()
         while self.idle and self.idle[0].idle_since < oldest:
@@ -200,16 +199,22 @@ class Adapter(BaseAdapter):
 
 
 class ApiConnection(HTTPConnection):
-    """A connection, which urllib3 opens, with one exchange at a time on it."""
+    """Connection that urllib3 opens, with one exchange at a time.
 
-    idle_since = 0.0  # a monotonic time; 0 before its first answer
-    stream: Stream | None = None  # of `sock`, once that is open
+    Attributes:
+        idle_since: a monotonic time; 0 before the first answer.
+        stream: stream of the socket, once it is open.
+    """
+
+    idle_since = 0.0
+    stream: Stream | None = None
 
     def open(self, seconds: float) -> None:
         """Connect. Raises NotSent."""
         self.timeout = seconds
         try:
-            with gevent.Timeout(seconds, TimeoutError("takes too long")):  # the name's look-up and TLS, too
+            # The time-out includes the DNS lookup and the TLS handshake.
+            with gevent.Timeout(seconds, TimeoutError("takes too long")):
                 self.connect()
             self.stream = Stream(self.sock)
         except (OSError, HTTPError) as problem:
@@ -218,14 +223,14 @@ class ApiConnection(HTTPConnection):
             raise NotSent("the server spoke, or hung up, before the request")
 
     def close(self) -> None:
-        """Close it, whatever state it is in."""
+        """Close the connection in any state."""
         if self.stream:
             self.stream.close()
             self.stream = None
         super().close()
 
     def is_quiet(self) -> bool:
-        """Return whether the server has neither sent anything nor hung up since the last answer."""
+        """Return whether the server has neither sent anything nor closed the connection since the last answer."""
         try:
             return self.stream is not None and self.stream.unread() is None
         except OSError:
@@ -235,8 +240,8 @@ class ApiConnection(HTTPConnection):
         """Send a request and read its answer; also return whether the connection can be used again.
 
         Raises:
-            OSError: TimeoutError at the deadline, a monotonic time.
-            InvalidAnswer
+            OSError: the connection failed; TimeoutError at the deadline, a monotonic time.
+            InvalidAnswer: the answer is not valid, or octets follow it.
         """
         assert self.stream
         is_sent = self._send(self.stream, head, body, deadline, reader)
@@ -250,7 +255,8 @@ class ApiConnection(HTTPConnection):
             raise InvalidAnswer("a good answer to a part of the request")
         try:
             surplus = self.stream.unread()
-        except OSError:  # the server has reset it, after its answer
+        except OSError:
+            # The server reset the connection after its answer.
             surplus = b""
         if surplus:
             raise InvalidAnswer("octets after the answer")
@@ -259,10 +265,13 @@ class ApiConnection(HTTPConnection):
 
     @staticmethod
     def _send(stream: Stream, head: bytes, body: bytes, deadline: float, reader: AnswerReader) -> bool:
-        """Send a request, until all of it is sent, or the server answers or hangs up; return whether it is all sent.
+        """Send a request until it is complete, or the server answers or closes the connection.
 
-        What is received meanwhile goes to the reader. Interim answers, as to the head (103) or to what comes with
-        `Expect` elsewhere (100), are none: the server waits for the rest.
+        Octets that are received meanwhile go to the reader. An interim answer (100, 103) does not end the request,
+        since the server waits for the rest.
+
+        Returns:
+            Whether the request was sent completely.
         """
         try:
             for number, piece in enumerate(pieces(head, body)):
@@ -271,17 +280,18 @@ class ApiConnection(HTTPConnection):
                     if reader.is_begun:
                         return False
                 stream.send(piece, deadline - monotonic())
-        except (ConnectionError, ssl.SSLError):  # it may have answered before it hung up
+        except (ConnectionError, ssl.SSLError):
+            # The server may have answered before it closed the connection.
             return False
         return True
 
 
 class TLSApiConnection(ApiConnection, HTTPSConnection):
-    """The same over TLS."""
+    """Connection over TLS."""
 
 
 def pieces(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:
-    """Yield a request in the pieces that it is sent in: one where head and body are small enough to be put together."""
+    """Yield the pieces of a request: one when head and body are small, otherwise the head and slices of the body."""
     if len(head) + len(body) <= ONE_WRITE_BYTES:
         yield head + body
         return

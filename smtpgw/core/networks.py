@@ -6,12 +6,15 @@ from smtpgw.config.parsers import Network
 
 
 def is_in(address: str, listed: tuple[Network, ...]) -> bool:
-    """Whether an address of a client is in one of these networks."""
+    """Return whether a client's address is in one of these networks."""
     return bool(listed) and any(ipaddress.ip_address(address) in network for network in listed)
 
 
 def client_key(address: str) -> str:
-    """What a client's address is counted as: itself, or of IPv6 its /64, which is the least that one customer has."""
+    """Return the key under which a client's address is counted.
+
+    For IPv6 this is the /64 network, which is the smallest that one customer gets; for IPv4 it is the address.
+    """
     if ":" not in address:
         return address
     return str(ipaddress.IPv6Network((int(ipaddress.IPv6Address(address)), 64), strict=False))

@@ -1,4 +1,4 @@
-"""What became of a message for one recipient."""
+"""Outcome of a message for one recipient."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,16 @@ from smtpgw.core.replies import Reply
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient: Cakemail's uuid, or the reply that says why not."""
+    """Outcome for one recipient: Cakemail's uuid, or the reply that says why there is none.
+
+    Attributes:
+        is_unknown: the message was submitted, but it is not known whether Cakemail accepted it.
+    """
 
     recipient: str
     uuid: str = ""
     reply: Reply = replies.QUEUED
-    is_unknown: bool = False  # submitted, but whether it was accepted cannot be said
+    is_unknown: bool = False
 
     @property
     def is_accepted(self) -> bool:

@@ -1,8 +1,8 @@
-"""Every reply the gateway can send, by name, with the rule it comes from; and the exception that carries one.
+"""Replies of the gateway, by name, and the exception that carries one.
 
 A reply is data: the basic code (RFC 5321 §4.2), the enhanced status code (RFC 3463, registered in RFC 5248) and a text
-for the person who reads the client's log. `SMTPError` may be raised anywhere below the session; the session says its
-reply and goes on, or hangs up where the code says so.
+for the person who reads the client's log. `SMTPError` may be raised anywhere below the session. The session sends its
+reply and goes on, or closes the connection when the code requires that.
 """
 
 import re
@@ -10,7 +10,8 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, with CRLF
+# RFC 5321 §4.5.3.1.5, with CRLF.
+LINE_BYTES = 512
 FIELD = re.compile(r"\{([a-z]+)\}")
 
 
@@ -21,16 +22,22 @@ MISTAKES = frozenset({500, 501, 502, 503, 504, 530, 553, 555})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply. Lines of `text` are separated by newlines; `{fields}` are for `filled`."""
+    """One reply.
+
+    Attributes:
+        status: enhanced status code; "" where RFC 2034 §3 wants none: 220, 3xx, and the replies to HELO and EHLO.
+        text: lines are separated by newlines; `filled` replaces the `{fields}`.
+        name: name of the constant in lower case, for logs and metrics. `filled` keeps it.
+    """
 
     code: int
-    status: str  # "2.1.0"; "" where RFC 2034 §3 wants none: 220, 3xx, and the answers to HELO and EHLO
+    status: str
     text: str
-    name: str = field(default="", compare=False)  # "sender_not_confirmed": for logs and metrics, also after `filled`
+    name: str = field(default="", compare=False)
 
     def filled(self, **fields: object) -> "Reply":
-        """The reply with its `{fields}` replaced, each made to fit on one line."""
-        # Not str.format: a value may itself have braces, and the reply be filled again with our host name.
+        """Return the reply with its `{fields}` replaced, each made to fit on one line."""
+        # str.format is of no use here: a value may contain braces, and the session fills in the host name later.
         text = FIELD.sub(lambda found: one_line(fields.get(found[1], found[0])), self.text)
         return replace(self, text=text)
 
@@ -49,11 +56,11 @@ class Reply:
 
     @property
     def closes(self) -> bool:
-        """Whether the connection ends with it: RFC 5321 §3.8 for 421, §4.1.1.10 for QUIT."""
+        """Return whether the reply ends the connection: RFC 5321 §3.8 for 421, §4.1.1.10 for QUIT."""
         return self.code in (221, 421)
 
     def encode(self, session_id: str = "") -> bytes:
-        """The reply as it is sent. An error names the session, so that a user's screenshot finds the log line."""
+        """Return the octets to send. An error contains the session id, so that a user's screenshot leads to the log."""
         text = f"{self.text} [{session_id}]" if session_id and self.is_error else self.text
         status = f"{self.status} " if self.status else ""
         room = LINE_BYTES - len(f"{self.code}-{status}\r\n")
@@ -61,12 +68,12 @@ class Reply:
             return f"{self.code} {status}{text}\r\n".encode("ascii", "replace")
         lines = [line[i : i + room] for line in text.split("\n") for i in range(0, len(line) or 1, room)]
         # RFC 2034 §4: the enhanced code stands on each line of a long reply.
-        said = [f"{self.code}-{status}{line}\r\n" for line in lines[:-1]]
-        return "".join([*said, f"{self.code} {status}{lines[-1]}\r\n"]).encode("ascii", "replace")
+        first = [f"{self.code}-{status}{line}\r\n" for line in lines[:-1]]
+        return "".join([*first, f"{self.code} {status}{lines[-1]}\r\n"]).encode("ascii", "replace")
 
 
 class SMTPError(Exception):
-    """Whatever was asked for is not done, and `reply` says why. Caught in one place, the session's loop."""
+    """A command or message is rejected with `reply`. The session's loop is the only place that catches it."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.code} {reply.status} {reply.text}")
@@ -74,9 +81,10 @@ class SMTPError(Exception):
 
 
 def one_line(value: object) -> str:
-    """A value as plain ASCII on one line: whatever came from a client or from Cakemail must not end a reply."""
+    """Return a value as plain ASCII on one line, since text from a client or from Cakemail must not end a reply."""
     text = str(value)
-    if text.isascii() and text.isprintable():  # as nearly all are: the rest costs ten times that
+    # Nearly all values take this path, which is much faster than the other one.
+    if text.isascii() and text.isprintable():
         return " ".join(text.split())[:800]
     text = unicodedata.normalize("NFKD", text)
     plain = "".join(c if c.isprintable() else " " for c in text if not unicodedata.combining(c))
@@ -85,11 +93,11 @@ def one_line(value: object) -> str:
 
 @cache
 def offers(hostname: str, max_message_bytes: int, *, encrypted: bool) -> Reply:
-    """The answer to EHLO, in clear or over TLS."""
-    words = ["PIPELINING", f"SIZE {max_message_bytes}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-    # "AUTH=" is how clients older than RFC 2554 look for it, and SendGrid still says it.
-    words += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
-    return Reply(250, "", "\n".join([hostname, *words]))
+    """Return the reply to EHLO, in clear or over TLS."""
+    keywords = ["PIPELINING", f"SIZE {max_message_bytes}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    # Clients older than RFC 2554 look for "AUTH=", and SendGrid still offers it.
+    keywords += ["AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN"] if encrypted else ["STARTTLS"]
+    return Reply(250, "", "\n".join([hostname, *keywords]))
 
 
 # --- Connection --------------------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ SENDER_ID_UNKNOWN = Reply(550, "5.7.1", "x-sender-id {id}: no confirmed sender o
 ACCOUNT_REFUSED = Reply(550, "5.7.1", "x-account-id {id}: these credentials may not act for this account")
 CREDENTIALS_REVOKED = Reply(550, "5.7.1", "Your credentials are no longer valid; message not sent")
 
-# --- What Cakemail's API said ------------------------------------------------------------------------------------
+# --- Answers of Cakemail's API ----------------------------------------------------------------------------------
 
 REFUSED_BY_API = Reply(550, "5.0.0", "{words}")
 RECIPIENT_REFUSED_BY_API = Reply(550, "5.1.3", "{words}")

@@ -1,11 +1,11 @@
-"""The non-delivery notice: tells a message's sender which of its recipients Cakemail refused for good.
+"""Bounces: non-delivery notices about the recipients that Cakemail rejected permanently.
 
-The 250 of a message that was accepted for some recipients promises that the sender hears of the others (RFC 5321 §6.1).
-It goes through the same API, from the message's own sender, to its reverse-path; never to the null one, and never about
-a message that itself says it is automatic (RFC 3834 §2), so that no two machines write to each other for ever. A web
-form can put anybody's address into MAIL FROM, so a notice goes only to an address of the account's: see `is_own`. One
-that is refused, or that a bug of ours keeps from being written, is logged, and the 250 stays: a client that were told
-to come again would double the message as soon as it is forgotten.
+When a message is accepted for some recipients only, its 250 reply promises that the sender is notified about the others
+(RFC 5321 §6.1). The bounce goes through the same API, from the sender of the message to its reverse-path. No bounce
+goes to the null reverse-path or is about an automatic message (RFC 3834 §2), so two programs cannot answer each other
+endlessly. A web form can put any address into MAIL FROM, so a bounce goes only to an address that the account owns: see
+`is_owned`. A bounce that is rejected, or that fails because of a bug, is logged and the 250 reply stays. With a 4xx
+reply the client would send the message again, and duplicate it when the ledger has forgotten it.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ from smtpgw.core.replies import SMTPError
 from smtpgw.dialects.interpreter import Options
 from smtpgw.message.parser import Header, Message
 from smtpgw.submission import translation
-from smtpgw.submission.delivery import Delivery, reply_to
+from smtpgw.submission.delivery import Delivery, reply_for
 from smtpgw.submission.directory import Directories, Directory
 from smtpgw.submission.ledger import MessageKey
 from smtpgw.submission.translation import is_automatic
 from smtpgw.telemetry import internal_errors, logs, metrics
 
-MAX_REASON_CHARACTERS = 200  # of the reply about one recipient
+# Limit for the reply about one recipient.
+MAX_REASON_CHARACTERS = 200
 SUBJECT = "Undelivered mail: {subject}"
 TEXT = """\
 Your message "{subject}" was accepted for {accepted} of its {total} recipients.
@@ -36,7 +37,7 @@ It could not be delivered to the others:
 This notice was written by the SMTP gateway. The other recipients get their copy; do not send it to them again.
 """
 FOREIGN = "no notice: MAIL FROM is no address of a confirmed sender, nor in the domain of one"
-# Domains in which strangers have mailboxes: that one of them is confirmed says nothing about the others.
+# Domains in which anybody can have a mailbox: a confirmed sender in one of them does not own the domain.
 PUBLIC_MAILBOX_DOMAINS = frozenset(
     {
         "126.com", "163.com", "aol.com", "att.net", "bell.net", "bluewin.ch", "comcast.net", "cox.net",
@@ -53,23 +54,34 @@ PUBLIC_MAILBOX_DOMAINS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that has been submitted, as far as the notice about it has to know."""
+class SubmittedMessage:
+    """Message that has been submitted, with all that a bounce about it needs.
+
+    Attributes:
+        account_id: the sub-account, if the message was sent for one.
+        key: key of the message in the ledger.
+        deadline: the monotonic time at which its client gets the reply.
+        notes: notes for the log line of the message.
+    """
 
     submission: Submission
     mail: Message
     sender_id: str
     list_id: int | None
-    account_id: int | None  # a sub-account that was acted for
-    identity: MessageKey
-    deadline: float  # the monotonic time by which its client is answered
-    notes: list[str] = field(default_factory=list)  # for the message's line in the log
+    account_id: int | None
+    key: MessageKey
+    deadline: float
+    notes: list[str] = field(default_factory=list)
 
 
 class Bounces:
-    """Sends notices through the delivery that messages take.
+    """Sender of bounces, through the same delivery as messages.
 
-    `domains`: also to any address in the domain of a confirmed sender, and not to the senders' own addresses alone.
+    Args:
+        delivery: submits the bounces.
+        directories: the confirmed senders of the accounts.
+        domains: whether a bounce may go to any address in the domain of a confirmed sender, or only to the addresses of
+            confirmed senders.
     """
 
     def __init__(self, delivery: Delivery, directories: Directories, *, domains: bool = True) -> None:
@@ -77,25 +89,30 @@ class Bounces:
         self.directories = directories
         self.domains = domains
 
-    def send(self, sent: Sent, outcomes: Sequence[Outcome]) -> Outcome | None:
-        """Send the notice, if these outcomes want one, in the name of the message's own sender; what became of it.
+    def send(self, sent: SubmittedMessage, outcomes: Sequence[Outcome]) -> Outcome | None:
+        """Send a bounce if the message was accepted for some recipients and rejected for others.
+
+        Returns:
+            The outcome of the bounce, or None when none was sent.
 
         Raises:
-            SMTPError: 451 when it cannot be sent now; the client then comes again, and nothing is doubled.
+            SMTPError: 451 when it cannot be sent now. The client then sends the message again; the ledger prevents
+                duplicates.
         """
         refused = [o for o in outcomes if not o.is_accepted]
         if not refused or len(refused) == len(outcomes):
             return None
         try:
             outcome = self._send(sent, outcomes, refused)
-        except Exception:  # noqa: BLE001  our own bug: what was accepted stays accepted
+        # A bug in the bounce must not change the reply to a message that was accepted.
+        except Exception:  # noqa: BLE001
             internal_errors.log_exception(id=sent.submission.id, what="no notice, or none that could be told of")
             return None
         if outcome and outcome.is_deferred:
             raise SMTPError(outcome.reply)
         return outcome
 
-    def _send(self, sent: Sent, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Outcome | None:
+    def _send(self, sent: SubmittedMessage, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Outcome | None:
         reverse_path = sent.submission.envelope.reverse_path
         if not reverse_path or is_automatic(sent.mail):
             metrics.NOTICES.count("none")
@@ -109,26 +126,26 @@ class Bounces:
         try:
             directory = self.directories.directory(sent.submission.account, sent.account_id, sent.deadline)
         except ApiError as problem:
-            return Outcome(address, reply=reply_to(problem))
-        if not is_own(address, directory, domains=self.domains):
+            return Outcome(address, reply=reply_for(problem))
+        if not is_owned(address, directory, domains=self.domains):
             metrics.NOTICES.count("foreign_address")
             sent.notes.append(FOREIGN)
             return None
-        notice = notice_about(sent.mail, outcomes, refused)
+        bounce = bounce_for(sent.mail, outcomes, refused)
         options = Options(tracking=translation.NOT_TRACKED, account_id=sent.account_id)
-        request = translation.translate(notice, options, sent.sender_id, sent.list_id, "transactional")
-        account, identity = sent.submission.account, sent.identity.of_notice()
-        outcome = self.delivery.send(request, [address], account, identity, sent.deadline)[0]
+        request = translation.translate(bounce, options, sent.sender_id, sent.list_id, "transactional")
+        account, key = sent.submission.account, sent.key.of_bounce()
+        outcome = self.delivery.send(request, [address], account, key, sent.deadline)[0]
         if not outcome.is_deferred:
             metrics.NOTICES.count("sent" if outcome.is_accepted else "refused")
         return outcome
 
 
-def is_own(address: str, directory: Directory, *, domains: bool) -> bool:
-    """Return whether the account owns this address: it is a confirmed sender's or, with `domains`, in its domain.
+def is_owned(address: str, directory: Directory, *, domains: bool) -> bool:
+    """Return whether the account owns this address: it is a confirmed sender or, with `domains`, in a sender's domain.
 
-    A domain includes those below it: senders in `example.com` own `bounces.example.com`. Public mailbox providers'
-    domains are nobody's.
+    A domain includes its subdomains: senders in `example.com` own `bounces.example.com`. No account owns the domain of
+    a public mailbox provider.
     """
     address = address.lower()
     if address in directory.by_address:
@@ -140,9 +157,9 @@ def is_own(address: str, directory: Directory, *, domains: bool) -> bool:
     return any(domain == own or domain.endswith(f".{own}") for own in owned)
 
 
-def notice_about(mail: Message, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Message:
-    """The notice, as a message like any other."""
-    # Each is named, and there may be a thousand of them.
+def bounce_for(mail: Message, outcomes: Sequence[Outcome], refused: Sequence[Outcome]) -> Message:
+    """Return the bounce as a message."""
+    # There may be a thousand rejected recipients, so each reason is limited.
     lines = "\n".join(
         f"  {o.recipient}: {o.reply.code} {o.reply.status} {o.reply.text[:MAX_REASON_CHARACTERS]}" for o in refused
     )

@@ -1,7 +1,8 @@
-"""Submits one message to each of its recipients: in parallel, and within a budget of time.
+"""Submit one message to each of its recipients, in parallel and within a time budget.
 
-What surely was not accepted (no connection, 429, 503 with Retry-After) is tried again while the budget for that lasts.
-A request that was sent and not answered is not sent again while the memory knows of it: it may have been accepted.
+A request that was certainly not accepted (no connection, 429, 503 with Retry-After) is retried within the budget for
+retries. A request that was sent and not answered may have been accepted, so it is not sent again while it is in the
+ledger.
 """
 
 import math
@@ -11,7 +12,7 @@ from time import monotonic
 import gevent
 from gevent.pool import Pool
 
-from smtpgw.cakemail.circuit_breaker import Breaker, MessageAdmission
+from smtpgw.cakemail.circuit_breaker import CircuitBreaker, MessageAdmission
 from smtpgw.cakemail.client import Cakemail
 from smtpgw.cakemail.errors import ApiError, Busy, NotAuthorized, NotReached, OutcomeUnknown, Rejected, TryLater
 from smtpgw.config.settings import Settings
@@ -24,24 +25,29 @@ from smtpgw.submission.logins import Logins
 from smtpgw.submission.translation import EmailRequest
 from smtpgw.telemetry import internal_errors, tracing
 
-# Of a message to many recipients, so much of its requests at a time, or one: each has the whole message in it.
+# Each request contains the whole message, so the size of the requests that are sent at the same time is limited. One
+# request is always sent.
 MAX_COPIES_BYTES = 32 * 1024 * 1024
-FIRST_PAUSE_SECONDS = 0.25  # before trying again what named no delay; doubled each time
-MIN_SECONDS = 0.2  # a call that is begun with less would only end in an outcome that nobody knows
+# Delay before the first retry when the API names none. It doubles with each retry.
+MIN_PAUSE_SECONDS = 0.25
+# A call with less time would most likely end in an unknown outcome.
+MIN_CALL_SECONDS = 0.2
 
 
 class SubmissionUnknown(OutcomeUnknown):
-    """The submission itself was not answered, and not a call that it needs: the message may have been accepted."""
+    """The submission itself, and not a call before it, was not answered: the message may have been accepted."""
 
 
 class Delivery:
-    """Takes messages to the API."""
+    """Submission of messages to the API."""
 
-    def __init__(self, api: Cakemail, logins: Logins, breaker: Breaker, memory: Ledger, settings: Settings) -> None:
+    def __init__(
+        self, api: Cakemail, logins: Logins, breaker: CircuitBreaker, ledger: Ledger, settings: Settings
+    ) -> None:
         self.api = api
         self.logins = logins
         self.breaker = breaker
-        self.memory = memory
+        self.ledger = ledger
         self.settings = settings
 
     def send(
@@ -52,26 +58,30 @@ class Delivery:
         message: MessageKey,
         deadline: float,
     ) -> list[Outcome]:
-        """Submit the message to each recipient that it was not accepted for before.
+        """Submit the message to each recipient for which it was not accepted before.
 
-        Takes until `deadline`, a monotonic time, at most. Never raises for one of the recipients: what was accepted
-        for the others must not be lost.
+        An error for one recipient becomes its outcome and is not raised, since the outcomes of the other recipients
+        must not be lost.
+
+        Args:
+            message: key of the message in the ledger.
+            deadline: a monotonic time at which all outcomes are known.
 
         Returns:
-            An outcome for each, in their order.
+            One outcome for each recipient, in their order.
         """
         last_try = min(deadline, monotonic() + self.settings.api_retry_seconds)
         admission = MessageAdmission(self.breaker)
 
         def submit(recipient: str) -> Outcome:
-            return outcome_of(
+            return capture_outcome(
                 recipient,
                 lambda: Outcome(recipient, self._submit(request, recipient, account, admission, deadline, last_try)),
             )
 
         def once(recipient: str) -> Outcome:
-            return outcome_of(
-                recipient, lambda: self.memory.once(message, recipient, lambda: submit(recipient), deadline)
+            return capture_outcome(
+                recipient, lambda: self.ledger.submit_once(message, recipient, lambda: submit(recipient), deadline)
             )
 
         if len(recipients) == 1:
@@ -79,7 +89,7 @@ class Delivery:
         parallel = max(1, min(self.settings.recipients_in_parallel, MAX_COPIES_BYTES // len(request.template)))
         outcomes = list(Pool(parallel).map(tracing.propagate(once), recipients))
         if any(outcome.is_deferred for outcome in outcomes):
-            self.memory.await_retry(message, outcomes)
+            self.ledger.await_retry(message, outcomes)
         return outcomes
 
     def _submit(
@@ -91,10 +101,11 @@ class Delivery:
         deadline: float,
         last_try: float,
     ) -> str:
-        """Submit to one recipient, again where that is safe and there is time; Cakemail's uuid."""
-        self._time_left(deadline)  # before rendering, which is for nothing when the time is up
+        """Submit to one recipient, with retries where they are safe. Return Cakemail's uuid."""
+        # The body is not built when there is no time left to send it.
+        self._time_left(deadline)
         body = request.body_for(recipient)
-        pause = FIRST_PAUSE_SECONDS
+        pause = MIN_PAUSE_SECONDS
 
         def call(token: str) -> str:
             seconds = self._time_left(deadline)
@@ -119,7 +130,7 @@ class Delivery:
                 return uuid
 
     def _with_valid_token(self, account: Account, deadline: float, call: Callable[[str], str]) -> str:
-        """Make a call; when the token turns out to be good no longer, log in again once and repeat it."""
+        """Make a call. If the token is no longer valid, log in again and repeat the call once."""
         token = self.logins.token(account, deadline)
         try:
             return call(token)
@@ -127,28 +138,29 @@ class Delivery:
             return call(self.logins.token(account, deadline, stale=token))
 
     def _time_left(self, deadline: float) -> float:
-        """Seconds that a call may take. Nothing new is begun for a message whose time is up."""
+        """Return the seconds that a call may take. Raises SMTPError (451) when the time of the message is over."""
         left = deadline - monotonic()
-        if left < MIN_SECONDS:
+        if left < MIN_CALL_SECONDS:
             raise SMTPError(replies.API_FAILED)
         return min(left, self.settings.api_timeout_seconds)
 
 
-def outcome_of(recipient: str, work: Callable[[], Outcome]) -> Outcome:
-    """What some work leads to for a recipient, whatever it raises."""
+def capture_outcome(recipient: str, work: Callable[[], Outcome]) -> Outcome:
+    """Return the outcome of `work` for a recipient. An exception becomes an outcome, too."""
     try:
         return work()
     except SMTPError as refusal:
         return Outcome(recipient, reply=refusal.reply)
     except ApiError as problem:
-        return Outcome(recipient, reply=reply_to(problem), is_unknown=isinstance(problem, SubmissionUnknown))
-    except Exception:  # noqa: BLE001  our own bug must not lose what was accepted for the other recipients
+        return Outcome(recipient, reply=reply_for(problem), is_unknown=isinstance(problem, SubmissionUnknown))
+    # A bug of the gateway must not lose the outcomes of the other recipients.
+    except Exception:  # noqa: BLE001
         internal_errors.log_exception(what="a recipient could not be submitted")
         return Outcome(recipient, reply=replies.INTERNAL_ERROR)
 
 
 def delay_before_another_try(problem: ApiError) -> float | None:
-    """The seconds that the API wants us to wait; None where it may have been accepted, or is refused for good."""
+    """Return the delay in seconds that the API asks for; None when a retry is useless, or could duplicate."""
     match problem:
         case NotReached():
             return 0.0
@@ -157,8 +169,8 @@ def delay_before_another_try(problem: ApiError) -> float | None:
     return None
 
 
-def reply_to(problem: ApiError) -> Reply:
-    """The table "what the API did → what the client is told" for one recipient."""
+def reply_for(problem: ApiError) -> Reply:
+    """Return the reply for an error of the API, for one recipient."""
     match problem:
         case Rejected(about_recipient=True):
             return replies.RECIPIENT_REFUSED_BY_API.filled(words=problem)

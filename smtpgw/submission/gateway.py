@@ -1,12 +1,12 @@
-"""What is behind the dialogue: logs in, and takes a message through parsing and translation to Cakemail.
+"""Gateway between the SMTP session and Cakemail: logins, and the path of a message to the API.
 
-The way of a message is one function, `_submit`; the table "outcomes → reply" is another, `answer`.
+The path of a message is one function, `_submit`. The reply for its outcomes is chosen in another, `final_reply`.
 """
 
 from collections.abc import Sequence
 from functools import partial
 
-from smtpgw.cakemail.circuit_breaker import Breaker
+from smtpgw.cakemail.circuit_breaker import CircuitBreaker
 from smtpgw.cakemail.client import Cakemail
 from smtpgw.cakemail.errors import ApiError, Rejected
 from smtpgw.config.provider_map import ProviderMap
@@ -18,11 +18,11 @@ from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.dialects import interpreter
 from smtpgw.message import parser
 from smtpgw.message.parser import Message
-from smtpgw.submission import ledger, translation
-from smtpgw.submission.bounces import Bounces, Sent
-from smtpgw.submission.delivery import Delivery, reply_to
+from smtpgw.submission import translation
+from smtpgw.submission.bounces import Bounces, SubmittedMessage
+from smtpgw.submission.delivery import Delivery, reply_for
 from smtpgw.submission.directory import Directories
-from smtpgw.submission.ledger import Ledger, MessageKey
+from smtpgw.submission.ledger import Ledger, MessageKey, message_key
 from smtpgw.submission.login_throttle import LoginThrottle
 from smtpgw.submission.logins import Logins
 from smtpgw.submission.message_log import MessageLog
@@ -30,7 +30,7 @@ from smtpgw.submission.offload import Offload
 
 
 class Gateway:
-    """The session's `Gateway`, on Cakemail's API."""
+    """Implementation of the session's `Gateway` with Cakemail's API."""
 
     def __init__(self, settings: Settings, mappings: ProviderMap) -> None:
         self.settings = settings
@@ -39,12 +39,13 @@ class Gateway:
         self.logins = Logins(api)
         self.directories = Directories(self.logins)
         self.throttle = LoginThrottle(settings)
-        self.breaker = Breaker(settings)
-        self.memory = Ledger()
+        self.breaker = CircuitBreaker(settings)
+        self.ledger = Ledger()
         self.offload = Offload()
-        self.delivery = Delivery(api, self.logins, self.breaker, self.memory, settings)
-        self.notices = Bounces(self.delivery, self.directories, domains=settings.notices == "on")
-        self.is_closing = False  # the process ends within the time that a submission may take
+        self.delivery = Delivery(api, self.logins, self.breaker, self.ledger, settings)
+        self.bounces = Bounces(self.delivery, self.directories, domains=settings.notices == "on")
+        # The process will end before a new submission could.
+        self.is_closing = False
 
     def close(self) -> None:
         """Close the connections to Cakemail."""
@@ -60,65 +61,67 @@ class Gateway:
         return self.throttle.login(client, credentials, self.logins.login)
 
     def submit(self, submission: Submission) -> Receipt:
-        """Take a message to Cakemail, for all its recipients.
+        """Submit a message to Cakemail for all its recipients.
 
-        Returns the reply that accepts it, to be confirmed once the client has read it.
+        Returns:
+            The reply that accepts it. The session confirms it when the client has read it.
 
         Raises:
-            SMTPError: 5xx when it cannot be sent so, 4xx when it may be sent again.
+            SMTPError: 5xx when the message is rejected permanently, 4xx when the client may send it again.
         """
-        with MessageLog(submission) as story:
-            receipt = self._submit(submission, story)
-            story.reply = receipt.reply
+        with MessageLog(submission) as log:
+            receipt = self._submit(submission, log)
+            log.reply = receipt.reply
         return receipt
 
     def check_available(self) -> None:
         """Check that a message can be submitted now. Raises SMTPError: 451 while the API keeps failing."""
         self.breaker.check()
 
-    def _forget(self, identity: MessageKey, outcomes: Sequence[Outcome], notice: Outcome | None) -> None:
-        """Forget a message whose acceptance the client knows of: should it come again, it is meant."""
-        self.memory.forget(identity, outcomes)
-        if notice:
-            self.memory.forget(identity.of_notice(), [notice])
+    def _forget(self, key: MessageKey, outcomes: Sequence[Outcome], bounce: Outcome | None) -> None:
+        """Remove a message from the ledger when the client knows that it was accepted."""
+        self.ledger.forget(key, outcomes)
+        if bounce:
+            self.ledger.forget(key.of_bounce(), [bounce])
 
-    def _submit(self, submission: Submission, story: MessageLog) -> Receipt:
+    def _submit(self, submission: Submission, log: MessageLog) -> Receipt:
         raw, envelope, account = submission.raw, submission.envelope, submission.account
-        deadline = story.began + self.settings.submit_timeout_seconds
+        deadline = log.began + self.settings.submit_timeout_seconds
         work = self.offload.message(len(raw), account.id, deadline)
         inline_images, limit = self.settings.inline_images, self.settings.request_limit_bytes
         is_null = not envelope.reverse_path
-        with story.stage("parse"):
+        with log.stage("parse"):
             mail = work(lambda: parser.parse(raw, inline_images, null_sender=is_null, limit_bytes=limit))
         submission.reserve(max(len(raw), mail.content_bytes))
-        story.message(mail)
+        log.message(mail)
         mapping = self.mappings.account(account.id)
         options = work(lambda: interpreter.read(mail, envelope.recipients, mapping))
-        story.options(options)
-        with story.stage("sender"):
+        log.options(options)
+        with log.stage("sender"):
             sender_id, list_id = self._sender_and_list(submission, mail, options, deadline)
-        story.sender(sender_id)
-        with story.stage("translate"):
+        log.sender(sender_id)
+        with log.stage("translate"):
             how = self.settings.default_type, self.settings.bulk_headers, limit
             request = work(lambda: translation.translate(mail, options, sender_id, list_id, *how))
-        mail = mail.without_content()  # all of it is in the request
+        # The content is in the request now, and must not be in memory twice.
+        mail = mail.without_content()
         submission.reserve(max(len(raw), len(request.template)))
-        story.request(request)
+        log.request(request)
         if options.discard:
             return Receipt(replies.DISCARDED.filled(header=options.discard))
         scope = account.id, request.account_id
-        key = options.idempotency_key
-        identity = work(lambda: ledger.identity(scope, mail.message_id, raw, request.template, key))
-        if self.is_closing:  # cut after its POST, the message would come again and arrive twice
+        key = work(lambda: message_key(scope, mail.message_id, raw, request.template, options.idempotency_key))
+        # A message that is interrupted after its POST would be sent again and arrive twice.
+        if self.is_closing:
             raise SMTPError(replies.SHUTTING_DOWN)
-        with story.stage("api"):
-            story.outcomes = self.delivery.send(request, envelope.recipients, account, identity, deadline)
-            reply = answer(submission.id, story.outcomes)
+        with log.stage("api"):
+            log.outcomes = self.delivery.send(request, envelope.recipients, account, key, deadline)
+            reply = final_reply(submission.id, log.outcomes)
             if self.settings.notices != "off":
-                sent = Sent(submission, mail, sender_id, list_id, request.account_id, identity, deadline)
-                story.notice = self.notices.send(sent, story.outcomes)
-                story.notes += tuple(sent.notes)
-        return Receipt(reply, partial(self._forget, identity, story.outcomes, story.notice))
+                sent = SubmittedMessage(submission, mail, sender_id, list_id, request.account_id, key, deadline)
+                log.bounce = self.bounces.send(sent, log.outcomes)
+                log.notes += tuple(sent.notes)
+        return Receipt(reply, partial(self._forget, key, log.outcomes, log.bounce))
 
     def _sender_and_list(
         self, submission: Submission, mail: Message, options: interpreter.Options, deadline: float
@@ -134,18 +137,21 @@ class Gateway:
         except Rejected as problem:
             if sub_account is not None:
                 raise SMTPError(replies.ACCOUNT_REFUSED.filled(id=sub_account)) from problem
-            raise SMTPError(replies.API_FAILED) from problem  # trouble with a look-up is never "unknown sender"
+            # A failed lookup does not mean that the sender is unknown.
+            raise SMTPError(replies.API_FAILED) from problem
         except ApiError as problem:
             self.breaker.record(problem)
-            raise SMTPError(reply_to(problem)) from problem
+            raise SMTPError(reply_for(problem)) from problem
         return sender.id, list_id
 
 
-def answer(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
-    """What the client is told, of what became of each recipient. 250 is a promise (architecture of the replies).
+def final_reply(submission_id: str, outcomes: Sequence[Outcome]) -> Reply:
+    """Return the reply to a message, given the outcomes of its recipients.
+
+    A 250 reply promises that Cakemail has accepted the message for every recipient, or that the sender is notified.
 
     Raises:
-        SMTPError: 451 when something is left to try, 550 when there is nothing.
+        SMTPError: 451 when a retry may succeed for a recipient, 550 when every recipient was rejected.
     """
     for outcome in outcomes:
         if outcome.is_deferred:

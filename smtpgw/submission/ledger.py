@@ -1,17 +1,17 @@
-"""Remembers what Cakemail has accepted and the client may not know, so that a retry doubles nothing.
+"""Ledger of the outcomes that a client may not know, so that a retry does not send a message twice.
 
-A client sends a message again when it was answered 4xx, or when it did not hear our 250 (RFC 1047). Then only the
-recipients that are still open are submitted. A message with another Message-ID or another content is another message.
-The same one that comes again while it is still being submitted takes the first's results. What the client has heard is
-forgotten when its session confirms that, so that a message meant twice is sent twice; with an idempotency key of its
-own, nothing is. What nobody confirms is forgotten after an hour.
+A client sends a message again after a 4xx reply, or when it did not receive the 250 reply (RFC 1047). In this case only
+the recipients without an outcome are submitted. A message with another Message-ID or another content is another
+message. A message that comes again while it is being submitted gets the outcomes of the first submission. An entry is
+removed when the session confirms that the client has read the reply, so a message that is sent twice on purpose is
+delivered twice, unless it has an idempotency key. Entries without a confirmation expire.
 
-A submission that was sent and not answered has an unknown outcome. It is remembered, too: for an hour, a retry for this
-recipient is answered 451 and not submitted. After the hour it is submitted, since losing a message is worse than
-doubling it. The accepted recipients of a message that is answered 451 are remembered for longer than that, from the
-last time that it came: else they would be forgotten just when those of unknown outcome are submitted again.
+A submission that was sent and not answered has an unknown outcome. A retry for this recipient is answered 451 and not
+submitted, until the entry expires. Then it is submitted, since losing a message is worse than duplicating it. The
+accepted recipients of a message that was answered 451 are kept for longer than that, counted from its last retry.
+Otherwise their entries would expire just when the recipients of unknown outcome are submitted again.
 
-In memory, of this process only, and bounded. Beyond the bound, the oldest are forgotten and counted.
+The ledger is in the memory of this process and bounded. Beyond its bound, the oldest entries are removed and counted.
 """
 
 import hashlib
@@ -29,32 +29,47 @@ from smtpgw.core.replies import SMTPError
 from smtpgw.telemetry import metrics
 
 KEPT_SECONDS = UNKNOWN_SECONDS = 3600.0
-# Clients come again at intervals of up to an hour or so; the next retry after an unknown outcome's hour falls into it.
+# Clients retry at intervals of up to about an hour, so the first retry after an unknown outcome has expired falls into
+# this time.
 RETRIED_SECONDS = 2 * UNKNOWN_SECONDS
-MAX_RECIPIENTS = 200_000  # over all messages kept, some 600 octets each
-MAX_UNKNOWN = 50_000  # recipients over all messages
+# Recipients over all messages.
+MAX_RECIPIENTS = 200_000
+MAX_UNKNOWN = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class MessageKey:
-    """What makes two submissions the same message. `content` only where the client's own key does: see `identity`."""
+    """Key of a message: two submissions with the same key are the same message.
+
+    Attributes:
+        content: digest of the content, for a message with an idempotency key; see `message_key`.
+        may_double: an unknown outcome does not prevent the next submission.
+    """
 
     digest: bytes
     content: bytes = b""
-    may_double: bool = False  # better two than none: an unknown outcome does not stop the next submission
+    may_double: bool = False
 
-    def of_notice(self) -> "MessageKey":
-        """The identity of the notice about this message."""
+    def of_bounce(self) -> "MessageKey":
+        """Return the key of the bounce about this message."""
         return MessageKey(digest_of(b"notice", self.digest), self.content, may_double=True)
 
 
-def identity(account: tuple[int, int | None], message_id: str, raw: bytes, content: bytes, key: str = "") -> MessageKey:
-    """The identity of a message of this account (and sub-account).
+def message_key(
+    account: tuple[int, int | None], message_id: str, raw: bytes, content: bytes, key: str = ""
+) -> MessageKey:
+    """Return the key of a message.
 
-    It is the same message when it has the same Message-ID and becomes the same email: a client that writes it anew
-    changes its Date and its boundaries. Without a Message-ID every octet counts. A `key` (Resend-Idempotency-Key,
-    idempotencyKey) is all that counts where there is one, but is good for one content: as with Resend, where another
-    one under the same key is an error, and not taken for sent.
+    Two messages are the same when they have the same Message-ID and become the same email. Their octets may differ,
+    since a client that composes a message again changes its Date and its boundaries.
+
+    Args:
+        account: ids of the account and the sub-account.
+        message_id: without a Message-ID, every octet of the message counts.
+        raw: the message as received.
+        content: the request that it becomes.
+        key: idempotency key (Resend-Idempotency-Key, idempotencyKey). It replaces the Message-ID, and is valid for one
+            content: as with Resend, another content with the same key is an error.
     """
     scope = repr(account).encode()
     if key:
@@ -72,57 +87,61 @@ def digest_of(*parts: bytes) -> bytes:
     return found.digest()
 
 
-Place = tuple[bytes, str]  # a message, and one of its recipients
+# Digest of a message, and one of its recipients.
+RecipientKey = tuple[bytes, str]
 
 
-class Kept(NamedTuple):
-    """What became of a recipient, for how long it is kept, and the content, where the client has a key for it."""
+class Entry(NamedTuple):
+    """Outcome for a recipient, how long it is kept, and the content of a message with an idempotency key."""
 
     content: bytes
     outcome: Outcome
     seconds: float
 
 
-class Bounded(TLRUCache[Place, Kept]):
-    """A cache that counts what it forgets before its time: a retry of that doubles."""
+class BoundedCache(TLRUCache[RecipientKey, Entry]):
+    """Cache that counts the entries removed before they expire, since a retry would then send the message twice."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        super().__init__(most, lambda _, kept, now: now + kept.seconds, clock)
+    def __init__(self, max_entries: int, clock: Callable[[], float]) -> None:
+        super().__init__(max_entries, lambda _, entry, now: now + entry.seconds, clock)
 
-    def popitem(self) -> tuple[Place, Kept]:
-        """Forget the oldest; called where there is no room for another."""
+    def popitem(self) -> tuple[RecipientKey, Entry]:
+        """Remove the oldest entry. cachetools calls this when the cache is full."""
         metrics.LIMITS.labels("remembered").inc()
         return super().popitem()
 
 
 class Ledger:
-    """The recipients of messages under way, and those whose client may come again."""
+    """Recipients of messages in progress, and of messages that a client may send again."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self.running: dict[Place, tuple[bytes, AsyncResult[Outcome]]] = {}
-        self.kept = Bounded(MAX_RECIPIENTS, clock)
-        # Apart, so that an API that answers nobody does not push out what it has accepted before.
-        self.unknown = Bounded(MAX_UNKNOWN, clock)
+        self.running: dict[RecipientKey, tuple[bytes, AsyncResult[Outcome]]] = {}
+        self.kept = BoundedCache(MAX_RECIPIENTS, clock)
+        # A separate cache, so that an API that does not answer cannot displace the accepted recipients.
+        self.unknown = BoundedCache(MAX_UNKNOWN, clock)
 
-    def once(self, message: MessageKey, recipient: str, submit: Callable[[], Outcome], deadline: float) -> Outcome:
-        """Submit a message to one recipient, unless that is done or under way: then the outcome of that.
+    def submit_once(
+        self, message: MessageKey, recipient: str, submit: Callable[[], Outcome], deadline: float
+    ) -> Outcome:
+        """Submit a message to one recipient, unless this is done or in progress. Return the outcome.
 
-        Kept as soon as it is accepted, whatever happens to the message's other recipients and to who has sent it.
+        The outcome is stored as soon as it is known, whatever happens to the other recipients and to the client.
 
         Raises:
-            SMTPError: 451 when what is under way has no outcome by the deadline, a monotonic time; 550 when its key was
-                used for another content.
+            SMTPError: 451 when a submission in progress has no outcome at the deadline, a monotonic time; 550 when the
+                idempotency key was used for another content.
         """
-        place = message.digest, recipient
-        if known := self._known(place, message):
+        key = message.digest, recipient
+        if known := self._known_outcome(key, message):
             return known
-        if place in self.running:
-            content, running = self.running[place]
-            refuse_other(content, message)
-            return waited_for(running, deadline)
+        if key in self.running:
+            content, running = self.running[key]
+            check_content(content, message)
+            return await_outcome(running, deadline)
         result: AsyncResult[Outcome] = AsyncResult()
-        self.running[place] = message.content, result
-        outcome = Outcome(recipient, reply=replies.OUTCOME_UNKNOWN, is_unknown=True)  # where the greenlet is killed
+        self.running[key] = message.content, result
+        # The outcome is unknown if the greenlet is killed.
+        outcome = Outcome(recipient, reply=replies.OUTCOME_UNKNOWN, is_unknown=True)
         try:
             outcome = submit()
             return outcome
@@ -130,50 +149,54 @@ class Ledger:
             outcome = Outcome(recipient, reply=replies.INTERNAL_ERROR)
             raise
         finally:
-            self._keep(place, message, outcome)
-            del self.running[place]
+            self._keep(key, message, outcome)
+            del self.running[key]
             result.set(outcome)
 
-    def _keep(self, place: Place, message: MessageKey, outcome: Outcome) -> None:
+    def _keep(self, key: RecipientKey, message: MessageKey, outcome: Outcome) -> None:
         if outcome.is_accepted:
-            self.kept[place] = Kept(message.content, outcome, KEPT_SECONDS)
+            self.kept[key] = Entry(message.content, outcome, KEPT_SECONDS)
         elif outcome.is_unknown and not message.may_double:
-            self.unknown[place] = Kept(message.content, outcome, UNKNOWN_SECONDS)
+            self.unknown[key] = Entry(message.content, outcome, UNKNOWN_SECONDS)
 
-    def _known(self, place: Place, message: MessageKey) -> Outcome | None:
-        """What became of a recipient when the message came before; None where it is to be submitted."""
-        kept = self.kept.get(place) or self.unknown.get(place)
-        if not kept:
+    def _known_outcome(self, key: RecipientKey, message: MessageKey) -> Outcome | None:
+        """Return the outcome of an earlier submission; None when the recipient has to be submitted."""
+        entry = self.kept.get(key) or self.unknown.get(key)
+        if not entry:
             return None
-        refuse_other(kept.content, message)
-        return replace(kept.outcome, reply=replies.STILL_UNKNOWN) if kept.outcome.is_unknown else kept.outcome
+        check_content(entry.content, message)
+        return replace(entry.outcome, reply=replies.STILL_UNKNOWN) if entry.outcome.is_unknown else entry.outcome
 
     def await_retry(self, message: MessageKey, outcomes: Iterable[Outcome]) -> None:
-        """Keep what was accepted of a message that is answered 451 until its client has come again."""
+        """Extend the entries of the accepted recipients of a message that is answered 451, until its client retries."""
         for outcome in outcomes:
             if outcome.is_accepted:
-                self.kept[message.digest, outcome.recipient] = Kept(message.content, outcome, RETRIED_SECONDS)
+                self.kept[message.digest, outcome.recipient] = Entry(message.content, outcome, RETRIED_SECONDS)
 
     def forget(self, message: MessageKey, outcomes: Iterable[Outcome]) -> None:
-        """Forget what the client knows of; should the message come again, it is meant.
+        """Remove the entries whose outcomes the client knows. If the message comes again, it is sent again.
 
-        Only these outcomes are: the same message may have been sent again meanwhile, and that one's not be known.
+        Only these outcomes are removed: the same message may have been sent again meanwhile, with outcomes that its
+        client does not know yet.
         """
-        if message.content:  # sent once in its hour, whether the client knows or not: that is what its key is for
+        # A message with an idempotency key is sent once until its entry expires, even if the client knows the outcome.
+        if message.content:
             return
         for outcome in outcomes:
-            place = message.digest, outcome.recipient
-            kept = self.kept.get(place)
-            if kept and (kept.content, kept.outcome) == (message.content, outcome):
-                del self.kept[place]
+            key = message.digest, outcome.recipient
+            entry = self.kept.get(key)
+            if entry and (entry.content, entry.outcome) == (message.content, outcome):
+                del self.kept[key]
 
 
-def refuse_other(content: bytes, message: MessageKey) -> None:
+def check_content(content: bytes, message: MessageKey) -> None:
+    """Raise SMTPError (550) when an idempotency key was used for another content."""
     if content != message.content:
         raise SMTPError(replies.KEY_REUSED)
 
 
-def waited_for(running: "AsyncResult[Outcome]", deadline: float) -> Outcome:
+def await_outcome(running: "AsyncResult[Outcome]", deadline: float) -> Outcome:
+    """Wait for the outcome of a submission in progress. Raises SMTPError (451) at the deadline."""
     outcome: Outcome | None = running.wait(max(0.0, deadline - monotonic()))
     if outcome is None:
         metrics.LIMITS.labels("same_message").inc()

@@ -145,7 +145,8 @@ class Logins:
         token = self.api.password_token(credentials.username, credentials.password)
         try:
             account_id = token.accounts[0] if len(token.accounts) == 1 else self.api.own_account(token.access)
-        except NotAuthorized as problem:  # the password was right a moment ago: this says nothing of it
+        # The password was accepted a moment ago, so this answer does not mean that it is wrong.
+        except NotAuthorized as problem:
             raise OutcomeUnknown("a new token is not good") from problem
         return Login(account_id, token.access, token.refresh, self._good_until(token), self.clock())
 

@@ -1,4 +1,4 @@
-"""What is told of one message when it has been answered: one line in the log, the metrics, and a trace's span."""
+"""Telemetry of one message: its line in the log, its metrics, and its trace span."""
 
 import re
 import traceback
@@ -22,16 +22,17 @@ from smtpgw.telemetry import deferred, internal_errors, logs, metrics, tracing
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-# Of a message that could not be parsed: support looks for it by what the client's log says.
+# Finds the Message-ID of a message that could not be parsed, since support searches the log for it.
 MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE | re.MULTILINE)
 
-MAX_RESULTS_IN_ORDER = 50  # a line has room for so many; see log_bounds
+# A log line has room for this number of results; see log_bounds.
+MAX_RESULTS_IN_ORDER = 50
 
 
 class MessageLog:
-    """Gathered while a message makes its way, which is the block that it is the context of; told once, after its end.
+    """Context manager that collects the telemetry of a message and emits it once, at the end of the block.
 
-    What Cakemail has accepted is accepted, whether it can be told of or not: from then on nothing here raises.
+    An error in it is logged and never raised, since it must not change the reply to a message that was accepted.
     """
 
     def __init__(self, submission: Submission) -> None:
@@ -41,13 +42,14 @@ class MessageLog:
         self.client = submission.client
         self.account_id = submission.account.id
         self.envelope = submission.envelope
-        self.raw = submission.raw  # until the end
+        # Released at the end of the block.
+        self.raw = submission.raw
         self.octets = len(submission.raw)
         self.seconds: dict[str, float] = {}
         self.fields: dict[str, object] = {}
         self.notes: tuple[str, ...] = ()
         self.outcomes: Sequence[Outcome] = ()
-        self.notice: Outcome | None = None
+        self.bounce: Outcome | None = None
         self.reply = INTERNAL_ERROR
         self.trace: AbstractContextManager[Span | None] = tracing.message(
             submission.id, submission.session_id, submission.account.id
@@ -57,7 +59,8 @@ class MessageLog:
 
     def __enter__(self) -> "MessageLog":
         span = self.trace.__enter__()
-        if span and span.is_recording():  # most messages are not sampled
+        # Most messages are not sampled.
+        if span and span.is_recording():
             self.span = span
             self.timer = TracedStage(self.seconds)
         return self
@@ -67,7 +70,8 @@ class MessageLog:
     ) -> None:
         try:
             self._end(problem)
-        except Exception:  # noqa: BLE001  our own bug must not change what the client hears
+        # A bug of the gateway must not change the reply to the client.
+        except Exception:  # noqa: BLE001
             internal_errors.log_exception(id=self.id, what="a message could not be told of")
 
     def _end(self, problem: BaseException | None) -> None:
@@ -78,15 +82,16 @@ class MessageLog:
             self.fields["time"] = datetime.now(UTC)
             if self.span:
                 self._trace(self.span)
-            self.raw = b""  # it may be megabytes
-            deferred.submit(self._tell)
+            # The message may be large, and the log line is written later.
+            self.raw = b""
+            deferred.submit(self._emit)
         finally:
             self.trace.__exit__(None, None, None)
 
     def _fail(self, problem: BaseException) -> None:
         if isinstance(problem, HeaderError):
             self._count([problem.finding])
-            self.fields["refused"] = found(problem.finding)
+            self.fields["refused"] = finding_text(problem.finding)
         if isinstance(problem, SMTPError):
             self.reply = problem.reply
         else:
@@ -95,7 +100,7 @@ class MessageLog:
             self.fields["message_id"] = message_id(self.raw)
 
     def stage(self, name: str) -> "Stage":
-        """Time a part of the way. One after the other: parts have no parts."""
+        """Return a context manager that measures a stage. Stages follow each other and are not nested."""
         self.timer.name = name
         return self.timer
 
@@ -108,7 +113,7 @@ class MessageLog:
         if options.findings:
             self._count(options.findings)
         if options.metadata:
-            self.fields["metadata"] = with_masked_addresses(options.metadata)
+            self.fields["metadata"] = redact_metadata(options.metadata)
         if options.account_id is not None:
             self.fields["sub_account"] = options.account_id
 
@@ -117,7 +122,7 @@ class MessageLog:
             metrics.DIALECTS.count(finding.dialect, finding.verdict.value)
         verdicts = Counter(f"{finding.dialect} {finding.verdict}" for finding in findings)
         self.fields["verdicts"] = dict(verdicts)
-        lost = [found(finding) for finding in findings if finding.verdict is Verdict.STRIP_WARN]
+        lost = [finding_text(finding) for finding in findings if finding.verdict is Verdict.STRIP_WARN]
         if lost:
             self.fields["lost"] = lost
 
@@ -125,16 +130,16 @@ class MessageLog:
         self.fields["sender_id"] = sender_id
 
     def request(self, request: EmailRequest) -> None:
-        self.notes += request.notes  # headers that are not delivered, Cc for one
+        self.notes += request.notes
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         reply, results = self.reply, self.results()
         result = result_of(reply, results)
         self._measure(result, results)
         if self.notes:
             self.fields["notes"] = self.notes
-        if self.notice:
-            self.fields["notice"] = self.notice.uuid or words(self.notice.reply)
+        if self.bounce:
+            self.fields["notice"] = self.bounce.uuid or reply_text(self.bounce.reply)
         logs.message(
             {
                 "id": self.id,
@@ -143,19 +148,20 @@ class MessageLog:
                 "account": self.account_id,
                 "result": result,
                 "reason": reply.name,
-                "reply": words(reply),
+                "reply": reply_text(reply),
                 "mail_from": logs.address(self.envelope.reverse_path),
                 "recipients": len(self.envelope.recipients),
                 "bytes": self.octets,
-                "ms": int(self.duration * 10_000) / 10,  # round() costs five times that
+                # round() is much slower.
+                "ms": int(self.duration * 10_000) / 10,
                 "stages": {name: int(seconds * 10_000) / 10 for name, seconds in self.seconds.items()},
-                "results": [told(outcome) for outcome in in_order(self.outcomes)],
+                "results": [outcome_fields(outcome) for outcome in sort_for_log(self.outcomes)],
                 **self.fields,
             }
         )
 
     def results(self) -> list[str]:
-        """What became of each recipient."""
+        """Return the result for each recipient."""
         return ["accepted" if o.is_accepted else "deferred" if o.is_deferred else "refused" for o in self.outcomes]
 
     def _measure(self, result: str, results: Sequence[str]) -> None:
@@ -192,7 +198,7 @@ class MessageLog:
 
 
 class Stage:
-    """A part of a message's way, as a context, and then the next; a generator made into one costs 1 µs more."""
+    """Context manager that measures the stages of a message. A generator-based one would be slower."""
 
     __slots__ = ("began", "name", "seconds", "trace")
 
@@ -210,7 +216,7 @@ class Stage:
 
 
 class TracedStage(Stage):
-    """A stage that is a span, too."""
+    """Stage with a trace span."""
 
     def __enter__(self) -> None:
         super().__enter__()
@@ -225,7 +231,7 @@ class TracedStage(Stage):
 
 
 def result_of(reply: Reply, results: Sequence[str]) -> str:
-    """What became of a message, by its reply and the results of its recipients."""
+    """Return the result of a message, given its reply and the results of its recipients."""
     if reply.is_error:
         return "deferred" if reply.is_temporary else "refused"
     if not results:
@@ -233,26 +239,26 @@ def result_of(reply: Reply, results: Sequence[str]) -> str:
     return "partial" if "refused" in results else "accepted"
 
 
-def in_order(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """The outcomes as the log has them: of many, of which it may omit the last, those that were not accepted first."""
+def sort_for_log(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Return the outcomes in the order of the log. If there are many, the log may omit the last, which are accepted."""
     if len(outcomes) <= MAX_RESULTS_IN_ORDER:
         return outcomes
     return sorted(outcomes, key=lambda outcome: outcome.is_accepted)
 
 
-def told(outcome: Outcome) -> dict[str, str]:
-    """A recipient's outcome as the log has it."""
+def outcome_fields(outcome: Outcome) -> dict[str, str]:
+    """Return the log fields of an outcome."""
     to = logs.address(outcome.recipient)
-    return {"to": to, "uuid": outcome.uuid} if outcome.is_accepted else {"to": to, "reply": words(outcome.reply)}
+    return {"to": to, "uuid": outcome.uuid} if outcome.is_accepted else {"to": to, "reply": reply_text(outcome.reply)}
 
 
-def found(finding: Finding) -> str:
-    """A finding as the log has it; names of headers and keys are the client's, and may have addresses, too."""
+def finding_text(finding: Finding) -> str:
+    """Return a finding for the log. The names of headers and keys come from the client and may contain addresses."""
     return logs.text(f"{finding.header}: {finding.detail}")
 
 
-def with_masked_addresses(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata as the log has it; names that masking makes the same are told apart by their position."""
+def redact_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata for the log. Names that become equal by redaction get their position as a suffix."""
     masked: dict[str, str] = {}
     for position, (name, value) in enumerate(metadata.items(), 1):
         key = logs.text(name)
@@ -260,13 +266,13 @@ def with_masked_addresses(metadata: Mapping[str, str]) -> dict[str, str]:
     return masked
 
 
-def words(reply: Reply) -> str:
-    """A reply as the log has it."""
+def reply_text(reply: Reply) -> str:
+    """Return a reply for the log."""
     return logs.text(f"{reply.code} {reply.status} {reply.text}")
 
 
 def message_id(raw: bytes) -> str:
-    """The Message-ID of a message that cannot be parsed; "" where there is none."""
+    """Return the Message-ID of a message that cannot be parsed; "" when there is none."""
     end = raw.find(b"\r\n\r\n", 0, MAX_SECTION_BYTES)
     found = MESSAGE_ID.search(raw, 0, end if end >= 0 else MAX_SECTION_BYTES)
     return found[1].decode("ascii", "replace").strip() if found else ""

@@ -1,8 +1,8 @@
-"""Work on large messages, done in threads of few and bounded pools, so that small messages never wait for it.
+"""Thread pools for work on large messages, so that small messages do not wait for it.
 
-Parsing holds the interpreter's lock, and more threads would only take turns with the loop that serves all sessions. So
-there is one thread for the largest messages, and two for those between them and the small ones, which stay on the loop.
-What has to wait for a thread waits in a bounded queue, in turns by account.
+Parsing holds the interpreter lock, so more threads would only compete with the loop that serves all sessions. The
+largest messages and the large ones have a small pool each; small messages stay on the loop. Work that waits for a
+thread is in a bounded queue that takes turns by account.
 """
 
 import sys
@@ -23,18 +23,20 @@ LARGE_BYTES = 256 * 1024
 HUGE_BYTES = 2 * 1024 * 1024
 LARGE_THREADS, MAX_LARGE_WAITING = 2, 64
 HUGE_THREADS, MAX_HUGE_WAITING = 1, 64
-WAIT_SHARE = 0.5  # of the time left for a message; the rest is for the work itself, and for Cakemail
-# A thread that computes gives the loop its turn after this long. By default it is 5 ms, each time that the loop has
-# waited for a socket.
+# Share of the time left for a message that it may wait for a thread. The rest is for the work itself and for Cakemail.
+WAIT_SHARE = 0.5
+# A computing thread yields to the loop after this time. Python's default would delay the loop noticeably each time it
+# has waited for a socket.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
-BEGUN = object()  # the "account" of work on messages that were begun: it is done first
+# The "account" of work on messages that were started: this work is done first.
+STARTED = object()
 
 T = TypeVar("T")
 
 
 class Lane:
-    """A pool of few threads, with a bounded queue that takes turns by account."""
+    """Small thread pool with a bounded queue that takes turns by account."""
 
     def __init__(self, threads: int, max_waiting: int) -> None:
         self.free = threads
@@ -43,10 +45,13 @@ class Lane:
         self._pool = ThreadPool(threads)
 
     def run(self, account: object, seconds: float, work: Callable[[], T]) -> T:
-        """Do some work in a thread. What it raises is raised here, and nowhere else: gevent would log it as uncaught.
+        """Do some work in a thread and return its result.
+
+        Exceptions of the work are raised here only, since gevent would also log them as uncaught.
 
         Raises:
-            SMTPError: 452 when too many wait already, or no thread was free in time.
+            SMTPError: 452 when the queue is full, or no thread was free in time.
+            Exception: whatever `work` raises.
         """
         self._enter(account, seconds)
         try:
@@ -61,7 +66,7 @@ class Lane:
         if self.free:
             self.free -= 1
             return
-        if account is not BEGUN:
+        if account is not STARTED:
             self._check_queue(account)
         turn = Event()
         queue = self.waiting.setdefault(account, deque())
@@ -70,28 +75,29 @@ class Lane:
         try:
             has_turn = turn.wait(seconds)
         finally:
-            if turn.is_set() and not has_turn:  # it came as this greenlet was ended
+            # The thread may have been assigned at the moment when this greenlet was killed.
+            if turn.is_set() and not has_turn:
                 self._leave()
             elif not has_turn:
                 queue.remove(turn)
                 if not queue and self.waiting.get(account) is queue:
                     del self.waiting[account]
         if not has_turn:
-            refuse()
+            reject()
 
     def _check_queue(self, account: object) -> None:
-        """Raises SMTPError: where the queue is full, or half of it is this account's."""
-        begun = len(self.waiting.get(BEGUN, ()))
-        others = sum(map(len, self.waiting.values())) - begun
+        """Raise SMTPError when the queue is full, or half of it belongs to this account."""
+        started = len(self.waiting.get(STARTED, ()))
+        others = sum(map(len, self.waiting.values())) - started
         if others >= self.max_waiting or len(self.waiting.get(account, ())) >= self.max_waiting // 2:
-            refuse()
+            reject()
 
     def _leave(self) -> None:
-        """Pass the thread on to the next one that waits."""
+        """Pass the thread to the next waiter, if there is one."""
         if not self.waiting:
             self.free += 1
             return
-        account = BEGUN if BEGUN in self.waiting else next(iter(self.waiting))
+        account = STARTED if STARTED in self.waiting else next(iter(self.waiting))
         queue = self.waiting[account]
         queue.popleft().set()
         if queue:
@@ -101,7 +107,7 @@ class Lane:
 
 
 class Offload:
-    """The lanes of a process."""
+    """Lanes of a process."""
 
     def __init__(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -109,18 +115,18 @@ class Offload:
         self.huge = Lane(HUGE_THREADS, MAX_HUGE_WAITING)
 
     def lane(self, octets: int) -> Lane | None:
-        """Where the work on a message of this size is done; None: on the loop."""
+        """Return the lane for a message of this size; None when the work is done on the loop."""
         if octets < LARGE_BYTES:
             return None
         return self.large if octets < HUGE_BYTES else self.huge
 
     def message(self, octets: int, account_id: int, deadline: float) -> "Work":
-        """The work on one message, which is to be done by `deadline`, of the monotonic clock."""
+        """Return the runner for the work on one message, with a monotonic deadline."""
         return Work(self.lane(octets), account_id, deadline)
 
 
 class Work:
-    """The work on one message: called with each of its steps, one after the other."""
+    """Runner for the work on one message. It is called with one step after the other."""
 
     __slots__ = ("account", "deadline", "lane")
 
@@ -130,15 +136,15 @@ class Work:
         self.deadline = deadline
 
     def __call__(self, step: Callable[[], T]) -> T:
-        """Do a step and return its result. Raises SMTPError: 452 where no thread is free; and what the step raises."""
+        """Do a step and return its result. Raises SMTPError (452) when no thread is free, and what the step raises."""
         if self.lane is None:
             return step()
         seconds = (self.deadline - monotonic()) * WAIT_SHARE
-        account, self.account = self.account, BEGUN
+        account, self.account = self.account, STARTED
         return self.lane.run(account, max(0.0, seconds), step)
 
 
-def refuse() -> None:
-    """Raises SMTPError: 452."""
+def reject() -> None:
+    """Count and raise SMTPError (452)."""
     metrics.LIMITS.labels("large_messages").inc()
     raise SMTPError(replies.TOO_MANY_LARGE_MESSAGES)

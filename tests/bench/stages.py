@@ -88,7 +88,7 @@ class Stages:
 
     def identity(self, messages: Messages) -> None:
         for one in messages:
-            ledger.identity((self.account.id, None), one.mail.message_id, one.raw, one.request.template)
+            ledger.message_key((self.account.id, None), one.mail.message_id, one.raw, one.request.template)
 
     def encoding(self, messages: Messages) -> None:
         for one in messages:

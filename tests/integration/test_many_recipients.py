@@ -136,7 +136,7 @@ def test_what_is_not_done_in_time_is_deferred_and_a_retry_submits_only_that(
         asked = Counter(recipient for recipient, _ in api.asked)
         assert asked == dict.fromkeys(THOUSAND, 1)
         assert rendered == asked, "nothing is rendered that there is no time for"
-        assert len(made.gateway.memory.kept) == 1000
+        assert len(made.gateway.ledger.kept) == 1000
 
 
 def test_a_campaign_to_thousands_keeps_nobody_from_the_api(api: Api) -> None:

@@ -88,20 +88,20 @@ def teller() -> Callable[[], None]:
     def tell() -> None:
         for verb, reply in (("mail", replies.SENDER_OK), ("rcpt", replies.RECIPIENT_OK), ("data", replies.SEND_DATA)):
             log.reply(verb, reply)
-        with MessageLog(submission) as story:
-            with story.stage("parse"):
-                story.message(mail)
-            story.options(options)
-            with story.stage("sender"):
-                story.sender("sender-1001")
+        with MessageLog(submission) as message_log:
+            with message_log.stage("parse"):
+                message_log.message(mail)
+            message_log.options(options)
+            with message_log.stage("sender"):
+                message_log.sender("sender-1001")
             for cache in ("login", "directory", "directory"):
                 metrics.CACHE.count(cache, "hit")
-            with story.stage("translate"):
+            with message_log.stage("translate"):
                 pass
-            with story.stage("api"):
+            with message_log.stage("api"):
                 metrics.API_SECONDS.add(0.01, "emails", "201")
-            story.outcomes = [outcome]
-            story.reply = replies.QUEUED
+            message_log.outcomes = [outcome]
+            message_log.reply = replies.QUEUED
         log.reply("data", replies.QUEUED)
 
     return tell

@@ -67,7 +67,7 @@ class GatewayApart:
         self.gateway.logins = AnyLogin(api)
         self.gateway.directories = AnyDirectory(self.gateway.logins)
         self.gateway.delivery = self.delivery = NotSent(
-            api, self.gateway.logins, self.gateway.breaker, self.gateway.memory, SETTINGS
+            api, self.gateway.logins, self.gateway.breaker, self.gateway.ledger, SETTINGS
         )
 
     def submitted(self, envelope: Envelope, raw: bytes) -> tuple[str, list[bytes]]:

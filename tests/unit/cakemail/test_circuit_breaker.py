@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smtpgw.cakemail import circuit_breaker
-from smtpgw.cakemail.circuit_breaker import PROBE_SECONDS, Breaker, MessageAdmission
+from smtpgw.cakemail.circuit_breaker import PROBE_INTERVAL_SECONDS, CircuitBreaker, MessageAdmission
 from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
@@ -49,7 +49,7 @@ class Clocked:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         patch.setattr(circuit_breaker, "monotonic", lambda: self.now)
-        self.breaker = Breaker(SETTINGS)
+        self.breaker = CircuitBreaker(SETTINGS)
 
     def fail(self, problem: ApiError, times: int, seconds_between: float) -> None:
         for _ in range(times):
@@ -134,8 +134,8 @@ def test_while_it_is_open_one_submission_every_few_seconds_tries(clocked: Clocke
         let_in.append(clocked.lets_submit)
         clocked.now += 0.1
         clocked.breaker.record(NotReached(""))
-    assert PROBE_SECONDS <= 5
-    assert sum(let_in) == 20 / PROBE_SECONDS
+    assert PROBE_INTERVAL_SECONDS <= 5
+    assert sum(let_in) == 20 / PROBE_INTERVAL_SECONDS
     assert metrics.SAMPLED[metrics.BREAKER_OPEN]()
     clocked.breaker.record(None)
     assert not metrics.SAMPLED[metrics.BREAKER_OPEN]()
@@ -147,7 +147,7 @@ def test_a_message_that_only_begins_takes_no_probe(clocked: Clocked) -> None:
     clocked.now += 15
     clocked.fail(NotReached(""), 1, 0)
     assert not clocked.lets_in
-    clocked.now += PROBE_SECONDS
+    clocked.now += PROBE_INTERVAL_SECONDS
     assert all(clocked.lets_in for _ in range(100))
     assert clocked.lets_submit, "the first that comes to its call is the probe"
     assert not clocked.lets_in
@@ -160,7 +160,7 @@ def test_the_probe_is_a_message_with_all_its_recipients(clocked: Clocked) -> Non
     for _ in range(3):
         probe.check()
     assert not is_let(other.check)
-    clocked.now += PROBE_SECONDS
+    clocked.now += PROBE_INTERVAL_SECONDS
     other.check()
     assert not clocked.lets_submit
     clocked.breaker.record(None)
@@ -179,7 +179,7 @@ def test_probes_that_are_not_answered_keep_nobody_from_trying_next(clocked: Cloc
     clocked.fail(NotReached(""), 5, 5)
     for _ in range(10):
         assert clocked.lets_submit
-        clocked.now += PROBE_SECONDS - 0.01
+        clocked.now += PROBE_INTERVAL_SECONDS - 0.01
         assert not clocked.lets_submit, "one is tried at a time"
         clocked.now += 0.01
     assert clocked.lets_submit
@@ -342,7 +342,7 @@ def test_after_an_outage_the_first_message_to_many_is_accepted_for_all(tmp_path:
             with pytest.raises(smtplib.SMTPResponseException):
                 client.sendmail(SENDER, "ann@example.com", MESSAGE)
         mend()
-        time.sleep(PROBE_SECONDS + 0.5)
+        time.sleep(PROBE_INTERVAL_SECONDS + 0.5)
         before = api.calls["/v2/emails"]
         assert client.sendmail(SENDER, [f"{n}@example.com" for n in range(30)], MESSAGE) == {}
         assert api.calls["/v2/emails"] - before == 30

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpgw.cakemail.bodies import MAX_LIFETIME_SECONDS, Sender
-from smtpgw.cakemail.client import MAX_SENDERS, MAX_WORDS_LENGTH, Cakemail, explanation, read
+from smtpgw.cakemail.client import MAX_REASON_CHARACTERS, MAX_SENDERS, Cakemail, decode, error_reason
 from smtpgw.cakemail.errors import (
     ApiError,
     Busy,
@@ -53,7 +53,7 @@ def api() -> Iterator[RawApi]:
 def cakemail(api: RawApi) -> Iterator[Cakemail]:
     made = client(api.url, SMTPGW_API_CONNECT_TIMEOUT_SECONDS="0.5")
     yield made
-    assert made.slots.counter == made.settings.api_connections, "a slot has leaked"
+    assert made.slots.free == made.settings.api_connections, "a slot has leaked"
     made.close()
 
 
@@ -74,7 +74,7 @@ MEANINGS: dict[int, type[ApiError]] = {
 @pytest.mark.parametrize("status", MEANINGS)
 def test_a_status_has_its_meaning_whatever_the_body(status: int, content: bytes) -> None:
     with pytest.raises(ApiError) as problem:
-        read(Answer(status, {}, content), is_login=False)
+        decode(Answer(status, {}, content), is_login=False)
     assert type(problem.value) is MEANINGS[status]
     assert str(problem.value) or status == 401
 
@@ -83,13 +83,13 @@ def test_a_status_has_its_meaning_whatever_the_body(status: int, content: bytes)
 @pytest.mark.parametrize("content", [b"<html>", b"", b"{}", b"[]", b"null", b'{"data"', b"\xff"])
 def test_a_good_status_without_json_says_nothing(status: int, content: bytes) -> None:
     with pytest.raises(OutcomeUnknown):
-        read(Answer(status, {}, content), is_login=False)
+        decode(Answer(status, {}, content), is_login=False)
 
 
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_challenge_is_one_under_either_status(status: int) -> None:
     with pytest.raises(ChallengeRequired):
-        read(Answer(status, {}, b'{"challenge": "x"}'), is_login=True)
+        decode(Answer(status, {}, b'{"challenge": "x"}'), is_login=True)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_only_what_was_surely_not_accepted_may_be_tried_again(
     status: int, retry_after: str | None, may_be: bool
 ) -> None:
     with pytest.raises(TryLater) as problem:
-        read(Answer(status, {"retry-after": retry_after} if retry_after else {}, b"{}"), is_login=False)
+        decode(Answer(status, {"retry-after": retry_after} if retry_after else {}, b"{}"), is_login=False)
     assert problem.value.may_be_retried is may_be
 
 
@@ -126,14 +126,14 @@ DETAILS: list[tuple[object, str, bool]] = [
     ([], "", False),
     ("text", "", False),
     (None, "", False),
-    ({"detail": "x" * 5000}, "x" * MAX_WORDS_LENGTH, False),
-    ({"detail": [{"msg": "x" * 5000}]}, "x" * MAX_WORDS_LENGTH, False),
+    ({"detail": "x" * 5000}, "x" * MAX_REASON_CHARACTERS, False),
+    ({"detail": [{"msg": "x" * 5000}]}, "x" * MAX_REASON_CHARACTERS, False),
 ]
 
 
 @pytest.mark.parametrize(("found", "words", "about_recipient"), DETAILS)
 def test_cakemails_words_are_found(found: object, words: str, about_recipient: bool) -> None:
-    assert explanation(found) == (words, about_recipient)
+    assert error_reason(found) == (words, about_recipient)
 
 
 JSON = st.recursive(
@@ -144,8 +144,8 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_no_json_is_a_bug_of_ours(found: object) -> None:
-    words, _ = explanation(found)
-    assert len(words) <= MAX_WORDS_LENGTH
+    words, _ = error_reason(found)
+    assert len(words) <= MAX_REASON_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_an_account_whose_calls_hang_leaves_connections_to_the_others(api: RawAp
     gevent.sleep(0.1)
     assert [cakemail.submit_email("another", BODY, None, 5) for _ in range(3)] == ["uuid"] * 3
     gevent.killall(hanging)
-    assert cakemail.slots.counter == 4
+    assert cakemail.slots.free == 4
     cakemail.close()
 
 
@@ -477,7 +477,7 @@ def test_calls_under_way_are_bounded(api: RawApi) -> None:
     assert [g.get(10) for g in [gevent.spawn(submit, cakemail) for _ in range(30)]] == ["uuid"] * 30
     assert most == 3
     assert api.accepted == 3
-    assert cakemail.slots.counter == 3
+    assert cakemail.slots.free == 3
     assert cakemail.waiting == 0
     cakemail.close()
 
@@ -494,7 +494,7 @@ def test_waiting_is_part_of_a_calls_time_and_bounded_itself(api: RawApi) -> None
         assert least <= time.monotonic() - began < 5
     assert metrics.SAMPLED[metrics.API_IN_FLIGHT]() == 1
     first.kill()
-    assert cakemail.slots.counter == 1, "one who is killed gives its place back"
+    assert cakemail.slots.free == 1, "one who is killed gives its place back"
     api.answers.clear()
     assert submit(cakemail) == "uuid"
     cakemail.close()
@@ -547,7 +547,7 @@ def test_but_not_longer_than_its_call() -> None:
         with pytest.raises(OutcomeUnknown):
             submit(cakemail, LARGE, seconds=1)
         assert time.monotonic() - began < 3
-        assert cakemail.slots.counter == cakemail.settings.api_connections
+        assert cakemail.slots.free == cakemail.settings.api_connections
         cakemail.close()
 
 

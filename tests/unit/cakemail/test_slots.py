@@ -17,7 +17,7 @@ def test_slots_are_as_many_as_they_are() -> None:
     assert slots.acquire("c", 1)
     slots.release("b")
     slots.release("c")
-    assert slots.counter == 2
+    assert slots.free == 2
 
 
 def test_owners_take_turns_and_each_ones_are_first_come_first_served() -> None:
@@ -37,7 +37,7 @@ def test_owners_take_turns_and_each_ones_are_first_come_first_served() -> None:
     slots.release("before")
     gevent.joinall(waiting, timeout=5, raise_error=True)
     assert order == ["big0", "x0", "y0", "big1", "x1", "y1", "big2", "big3", "big4", "big5"]
-    assert slots.counter == 1
+    assert slots.free == 1
 
 
 @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 2), (3, 3), (4, 3), (8, 6), (256, 192)])
@@ -56,11 +56,11 @@ def test_who_waits_at_its_bound_gets_its_own_slots_again_and_holds_up_nobody() -
     slots.release("other")
     gevent.sleep(0)
     assert not waiting.ready()
-    assert slots.counter == 1
+    assert slots.free == 1
     assert slots.acquire("other")
     slots.release("greedy")
     assert waiting.get(timeout=5)
-    assert slots.counter == 0
+    assert slots.free == 0
 
 
 @pytest.mark.parametrize("number", [3, 8])
@@ -89,4 +89,4 @@ def test_nothing_leaks_whoever_gives_up_or_is_killed(seed: int, number: int) -> 
         if chance.random() < 0.2:
             gevent.sleep(chance.random() / 1000)
     gevent.joinall(greenlets, timeout=10, raise_error=True)
-    assert (slots.counter, held, dict(slots._lines), dict(slots._held)) == (number, [], {}, {})
+    assert (slots.free, held, dict(slots._queues), dict(slots._held)) == (number, [], {}, {})

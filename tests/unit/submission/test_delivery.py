@@ -23,8 +23,8 @@ from smtpgw.core import replies
 from smtpgw.core.outcomes import Outcome
 from smtpgw.core.replies import Reply, SMTPError
 from smtpgw.submission import bounces, gateway, message_log
-from smtpgw.submission.delivery import delay_before_another_try, reply_to
-from smtpgw.submission.gateway import answer
+from smtpgw.submission.delivery import delay_before_another_try, reply_for
+from smtpgw.submission.gateway import final_reply
 from smtpgw.telemetry import logs, metrics
 from tests.support.raw_api import QUEUED, TOKEN, USUAL, RawApi, Request, http
 from tests.support.submitting import GOOD, Submitting, message
@@ -83,9 +83,9 @@ def gw(api: Api) -> Iterator[Submitting]:
 def nothing_left(made: Submitting) -> None:
     """No place in a queue, nobody waited for, nothing noted of what is over."""
     api = made.gateway.delivery.api
-    assert api.slots.counter == api.settings.api_connections
+    assert api.slots.free == api.settings.api_connections
     assert api.waiting == 0
-    assert not made.gateway.memory.running
+    assert not made.gateway.ledger.running
     assert not made.gateway.logins.flight.running
     assert not made.gateway.directories.flight.running
 
@@ -113,7 +113,7 @@ PROBLEMS: list[tuple[ApiError, Reply]] = [
 
 @pytest.mark.parametrize(("problem", "reply"), PROBLEMS, ids=lambda value: repr(value)[:40])
 def test_each_problem_has_its_reply(problem: ApiError, reply: Reply) -> None:
-    assert reply_to(problem) == reply
+    assert reply_for(problem) == reply
 
 
 @pytest.mark.parametrize(("problem", "reply"), PROBLEMS, ids=lambda value: repr(value)[:40])
@@ -149,7 +149,7 @@ LATER = Outcome("dan@example.com", reply=replies.API_FAILED)
 )
 def test_the_reply_to_all_is_a_promise_for_all(outcomes: list[Outcome], reply: Reply) -> None:
     try:
-        found = answer("ours", outcomes)
+        found = final_reply("ours", outcomes)
     except SMTPError as refusal:
         found = refusal.reply
     assert found == reply
@@ -359,7 +359,7 @@ TELLING: list[tuple[object, str]] = [
     (logs, "message"),
     (logs, "address"),
     (logs, "error"),
-    (message_log.MessageLog, "_tell"),
+    (message_log.MessageLog, "_emit"),
     (message_log.MessageLog, "_measure"),
     (metrics.MESSAGES, "count"),
     (metrics.RECIPIENTS, "count"),
@@ -390,7 +390,7 @@ def test_a_bug_in_telling_of_it_that_cannot_be_told_either_changes_no_reply(
 
 
 @pytest.mark.parametrize(
-    ("of", "name"), [(bounces, "notice_about"), (bounces, "is_automatic"), (bounces.translation, "translate")]
+    ("of", "name"), [(bounces, "bounce_for"), (bounces, "is_automatic"), (bounces.translation, "translate")]
 )
 def test_a_bug_in_the_notice_is_logged_and_the_message_stays_accepted(
     api: Api, gw: Submitting, monkeypatch: pytest.MonkeyPatch, of: object, name: str
@@ -419,7 +419,7 @@ def test_a_bug_between_acceptance_and_reply_doubles_nothing(
 ) -> None:
     raw = message("between")
     with monkeypatch.context() as patch:
-        patch.setattr(gateway, "answer", broken)
+        patch.setattr(gateway, "final_reply", broken)
         with pytest.raises(RuntimeError):
             gw.send([ANN, BOB], raw)
     assert sorted(api.got) == [ANN, BOB]
@@ -457,7 +457,7 @@ def test_one_that_is_killed_in_its_only_call_leaves_nothing_behind_but_an_unknow
 def test_an_unknown_outcome_is_not_submitted_again_until_its_hour_is_over(api: Api, gw: Submitting) -> None:
     """The accepted recipients never are."""
     now = [0.0]
-    gw.gateway.memory.__init__(lambda: now[0])  # type: ignore[misc]
+    gw.gateway.ledger.__init__(lambda: now[0])  # type: ignore[misc]
     raw = message("hour")
     api.queue[BOB] = [b""] * 2  # the connection ends without an answer
     assert gw.send([ANN, BOB, CAT], raw) == replies.OUTCOME_UNKNOWN
@@ -485,7 +485,7 @@ def test_a_look_up_that_is_not_answered_is_no_unknown_outcome(api: Api, gw: Subm
 
 @pytest.mark.parametrize("accept", [True, False])
 def test_what_the_memory_keeps_after_each_way(api: Api, gw: Submitting, accept: bool) -> None:
-    kept = gw.gateway.memory.kept
+    kept = gw.gateway.ledger.kept
     assert gw.send([ANN, BOB], message("heard")).code == 250
     assert len(kept) == 0, "the client knows"
     assert gw.send([ANN, BOB], message("unheard"), heard=False).code == 250

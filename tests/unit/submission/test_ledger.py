@@ -1,6 +1,6 @@
-"""The memory itself: what it takes for the same message, what it keeps, for how long and how much of it.
+"""The ledger: which messages are the same, which outcomes it keeps, for how long, and how many.
 
-`test_partial_results.py` has what clients see of it.
+`test_partial_results.py` tests what clients see of it.
 """
 
 import time
@@ -15,7 +15,7 @@ from smtpgw.core import replies
 from smtpgw.core.outcomes import Outcome
 from smtpgw.core.replies import SMTPError
 from smtpgw.submission import ledger
-from smtpgw.submission.ledger import Ledger, MessageKey, identity
+from smtpgw.submission.ledger import Ledger, MessageKey, message_key
 from smtpgw.telemetry import metrics
 
 
@@ -31,24 +31,24 @@ def once(remembered: Ledger, message: MessageKey, outcome: Outcome, seconds: flo
         submitted.append(outcome.recipient)
         return outcome
 
-    found = remembered.once(message, outcome.recipient, submit, time.monotonic() + seconds)
+    found = remembered.submit_once(message, outcome.recipient, submit, time.monotonic() + seconds)
     return "submitted" if submitted else found
 
 
 def of(
     account: int = 1, message_id: str = "<a@b>", raw: bytes = b"raw", content: bytes = b"x", key: str = ""
 ) -> MessageKey:
-    return identity((account, None), message_id, raw, content, key)
+    return message_key((account, None), message_id, raw, content, key)
 
 
 def test_what_makes_two_submissions_the_same_message() -> None:
     assert of() == of()
     assert of() == of(raw=b"another Date")
-    others = [of(2), of(message_id="<c@d>"), of(content=b"y"), of(message_id=""), of(key="k"), of().of_notice()]
+    others = [of(2), of(message_id="<c@d>"), of(content=b"y"), of(message_id=""), of(key="k"), of().of_bounce()]
     assert len({of(), *others}) == 7
-    assert identity((1, 2), "<a@b>", b"", b"x") != identity((1, None), "<a@b>", b"", b"x")
+    assert message_key((1, 2), "<a@b>", b"", b"x") != message_key((1, None), "<a@b>", b"", b"x")
     assert of(message_id="") != of(message_id="", raw=b"another Date")
-    assert of(message_id="<a@b>") != identity((1, None), "", b"<a@b>", b"x")
+    assert of(message_id="<a@b>") != message_key((1, None), "", b"<a@b>", b"x")
 
 
 def test_a_key_is_all_that_counts_where_there_is_one() -> None:
@@ -137,8 +137,8 @@ def test_another_message_is_not_unknown() -> None:
 
 def test_a_notice_is_better_doubled_than_lost() -> None:
     remembered = Ledger()
-    once(remembered, of().of_notice(), UNKNOWN)
-    assert once(remembered, of().of_notice(), accepted()) == "submitted"
+    once(remembered, of().of_bounce(), UNKNOWN)
+    assert once(remembered, of().of_bounce(), accepted()) == "submitted"
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
             go_on.wait()
             return outcome
 
-        first = gevent.spawn(remembered.once, of(), "ann@example.com", slow, time.monotonic() + 5)
+        first = gevent.spawn(remembered.submit_once, of(), "ann@example.com", slow, time.monotonic() + 5)
         gevent.sleep(0)
         second = gevent.spawn(once, remembered, of(), Outcome("ann@example.com", "another"))
         assert once(remembered, of(), accepted("bob@example.com")) == "submitted", "nobody waits for another recipient"
@@ -194,7 +194,9 @@ def test_the_second_gets_the_firsts_outcome_whatever_it_is() -> None:
 
 def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
     remembered = Ledger()
-    killed = gevent.spawn(remembered.once, of(), "ann@example.com", lambda: gevent.sleep(30), time.monotonic() + 5)
+    killed = gevent.spawn(
+        remembered.submit_once, of(), "ann@example.com", lambda: gevent.sleep(30), time.monotonic() + 5
+    )
     gevent.sleep(0)
     second = gevent.spawn(once, remembered, of(), accepted())
     gevent.sleep(0)
@@ -202,7 +204,7 @@ def test_one_that_is_killed_or_has_a_bug_leaves_nobody_waiting() -> None:
     assert second.get(5) == UNKNOWN
     assert once(remembered, of(), accepted()) == STILL, "its call may have been sent"
     with pytest.raises(KeyError):
-        remembered.once(of(), "bob@example.com", lambda: {}["a bug"], time.monotonic() + 5)
+        remembered.submit_once(of(), "bob@example.com", lambda: {}["a bug"], time.monotonic() + 5)
     assert once(remembered, of(), accepted("bob@example.com")) == "submitted"
     assert not remembered.running
 

@@ -22,9 +22,9 @@ from smtpgw.sandbox.certificate import write_pair
 from smtpgw.submission import login_throttle
 from smtpgw.submission.login_throttle import (
     ACCEPTED_SECONDS,
-    ADMITTED_NAME_SECONDS,
-    ADMITTED_SECONDS,
-    MAX_REMEMBERED,
+    ADMISSION_NAME_SECONDS,
+    ADMISSION_SECONDS,
+    MAX_CREDENTIALS,
     RECHECK_SECONDS,
     LoginThrottle,
 )
@@ -127,7 +127,7 @@ def test_the_refusal_says_how_long_it_lasts(world: World):
     assert (refused.value.reply.code, refused.value.reply.status) == (454, "4.7.0")
     seconds = re.search("try again in ([0-9]+) seconds", refused.value.reply.text)
     assert seconds
-    assert 25 < int(seconds[1]) <= ADMITTED_NAME_SECONDS
+    assert 25 < int(seconds[1]) <= ADMISSION_NAME_SECONDS
 
 
 def test_it_is_over_when_the_time_is(settings_with: Callable[..., Settings]):
@@ -243,7 +243,7 @@ def test_many_guesses_at_once_are_not_many_more(world: World):
     assert codes.count(454) == 100 - codes.count(535)
     del guesses
     assert not world.throttle.turns, "an entry for an address outlived its use"
-    assert not world.throttle.lines
+    assert not world.throttle.queues
 
 
 def test_what_it_remembers_is_bounded_and_no_password(world: World):
@@ -255,7 +255,7 @@ def test_what_it_remembers_is_bounded_and_no_password(world: World):
     assert "guess-1" not in kept
     assert PASSWORD not in kept
     assert USERNAME not in kept
-    assert world.throttle.refused.maxsize == world.throttle.accepted.maxsize == MAX_REMEMBERED
+    assert world.throttle.refused.maxsize == world.throttle.accepted.maxsize == MAX_CREDENTIALS
 
 
 # --- Neighbours of who guesses, at one address: a company, a cloud
@@ -285,11 +285,11 @@ def test_a_neighbour_of_who_guesses_logs_in_for_the_first_time(street: World) ->
     gevent.sleep(1)
     began = time.monotonic()
     try:
-        assert street.throttle.counts.look(street.throttle.guesses, "address", ATTACKER).remaining == 0
+        assert street.throttle.counts.stats(street.throttle.guesses, "address", ATTACKER).remaining == 0
         for neighbour in NEIGHBOURS:
             assert street.answer(neighbour) == 235
             assert street.answer(neighbour) == 235, "and then at once"
-        assert time.monotonic() - began < 5 * ADMITTED_SECONDS
+        assert time.monotonic() - began < 5 * ADMISSION_SECONDS
     finally:
         gevent.killall(guesser)
     guesses = [credentials for credentials in street.api.asked if credentials.username == VICTIM]
@@ -309,7 +309,7 @@ def test_passwords_tried_with_many_user_names_take_turns(street: World) -> None:
     began = time.monotonic()
     guesses = [gevent.spawn(street.answer, guess(1, f"user-{n}@example.com")) for n in range(200)]
     codes = [g.get(timeout=TIMEOUT_SECONDS) for g in guesses]
-    most = 2 * FAILURES + 1 + (time.monotonic() - began) / ADMITTED_SECONDS
+    most = 2 * FAILURES + 1 + (time.monotonic() - began) / ADMISSION_SECONDS
     assert len(street.api.asked) == codes.count(535) <= most
     assert codes.count(454) == 200 - codes.count(535)
 
@@ -317,7 +317,7 @@ def test_passwords_tried_with_many_user_names_take_turns(street: World) -> None:
 def test_the_right_password_of_a_user_name_that_was_guessed_at_here_gets_through(
     settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(login_throttle, "ADMITTED_NAME_SECONDS", 2)
+    monkeypatch.setattr(login_throttle, "ADMISSION_NAME_SECONDS", 2)
     world = World(settings_with())
     assert [world.answer(guess(n)) for n in range(FAILURES + 1)] == [535] * FAILURES + [454]
     deadline = time.monotonic() + TIMEOUT_SECONDS
