@@ -131,18 +131,18 @@ def explained(
     Raises:
         NoRecipient: neither the arguments nor the message name a recipient.
     """
-    told = Explanation(Envelope(""))
+    result = Explanation(Envelope(""))
     try:
         if sender is not None:
-            told.envelope.reverse_path = commands.parse_mail(f"FROM:<{sender}>")[0]
-        add_recipients(told.envelope, recipients, settings)
-        null_sender = None if sender is None else not told.envelope.reverse_path
-        told.reply = submit(told, with_crlf(raw), mapping, settings, null_sender=null_sender)
+            result.envelope.reverse_path = commands.parse_mail(f"FROM:<{sender}>")[0]
+        add_recipients(result.envelope, recipients, settings)
+        null_sender = None if sender is None else not result.envelope.reverse_path
+        result.reply = submit(result, with_crlf(raw), mapping, settings, null_sender=null_sender)
     except SMTPError as refusal:
-        told.reply = refusal.reply
-    if sender is None and told.mail and told.mail.author and not told.mail.is_bounce:
-        told.envelope.reverse_path = told.mail.author.address
-    return told
+        result.reply = refusal.reply
+    if sender is None and result.mail and result.mail.author and not result.mail.is_bounce:
+        result.envelope.reverse_path = result.mail.author.address
+    return result
 
 
 def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Message:
@@ -161,7 +161,7 @@ def parse(raw: bytes, settings: Settings, *, null_sender: bool | None) -> Messag
 
 
 def submit(
-    told: Explanation, raw: bytes, mapping: AccountMap, settings: Settings, *, null_sender: bool | None
+    result: Explanation, raw: bytes, mapping: AccountMap, settings: Settings, *, null_sender: bool | None
 ) -> Reply:
     """Follow `gateway.Gateway.submit` up to the API calls. A test compares the two.
 
@@ -171,21 +171,21 @@ def submit(
     """
     if len(raw) > settings.max_message_bytes:
         raise SMTPError(replies.MESSAGE_TOO_BIG.filled(limit=settings.max_message_bytes))
-    envelope = told.envelope
-    told.mail = mail = parse(raw, settings, null_sender=null_sender)
+    envelope = result.envelope
+    result.mail = mail = parse(raw, settings, null_sender=null_sender)
     if not envelope.recipients:
         add_recipients(envelope, named_recipients(mail), settings)
     if not envelope.recipients:
         raise NoRecipient
-    told.options = options = read_all(told, mail, mapping)
+    result.options = options = read_all(result, mail, mapping)
     address = mail.author.address if mail.author else envelope.reverse_path
     if not address and not options.sender_id and not mail.is_bounce:
         raise SMTPError(replies.SENDER_NOT_CONFIRMED.filled(address="<>"))
     sender_id = options.sender_id or (BOUNCE_SENDER if mail.is_bounce else f"<id of {address}>")
     list_id = options.list_id or cast(int, UNKNOWN_LIST)  # only for people; never sent to the API
     how = settings.default_type, settings.bulk_headers, settings.request_limit_bytes
-    told.request = translation.translate(mail, options, sender_id, list_id, *how)
-    told.body = orjson.loads(told.request.body_for(envelope.recipients[0]))
+    result.request = translation.translate(mail, options, sender_id, list_id, *how)
+    result.body = orjson.loads(result.request.body_for(envelope.recipients[0]))
     if options.discard:
         return replies.DISCARDED.filled(header=options.discard)
     return replies.QUEUED.filled(id="<Cakemail's id>" if len(envelope.recipients) == 1 else "<the gateway's id>")
@@ -213,16 +213,16 @@ def named_recipients(mail: Message) -> list[str]:
     return found
 
 
-def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
+def read_all(result: Explanation, mail: Message, mapping: AccountMap) -> Options:
     """Read the control headers. Rejected ones are set aside, so that all of them are found at once.
 
     Raises:
         SMTPError: the first rejected header, at which the gateway stops.
     """
     refusals: list[HeaderError] = []
-    while told.options is None:
+    while result.options is None:
         try:
-            told.options = interpreter.read(mail, told.envelope.recipients, mapping)
+            result.options = interpreter.read(mail, result.envelope.recipients, mapping)
         except HeaderError as refusal:
             refusals.append(refusal)
             name = refusal.finding.header.partition(" ")[0].lower()
@@ -230,10 +230,10 @@ def read_all(told: Explanation, mail: Message, mapping: AccountMap) -> Options:
             if len(others) == len(mail.headers):
                 break  # a recipient is rejected, not a header
             mail = replace(mail, headers=others)
-    told.refused = [refusal.finding for refusal in refusals]
-    if refusals or told.options is None:
+    result.refused = [refusal.finding for refusal in refusals]
+    if refusals or result.options is None:
         raise refusals[0]
-    return told.options
+    return result.options
 
 
 def decisions(mail: Message, options: Options, body: Mapping[str, Any], marketing_header: str) -> dict[str, Decision]:
