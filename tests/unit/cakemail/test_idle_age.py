@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtpgw.cakemail.idle_age import LEARNT_FOR_SECONDS, MIN_LEARNT_SECONDS, USED_PART, IdleAge
+from smtpgw.cakemail.idle_age import ESTIMATE_SECONDS, MIN_ESTIMATE_SECONDS, USED_PART, IdleAge
 
 CONFIGURED_SECONDS = 55.0
 
@@ -56,7 +56,7 @@ def test_the_last_that_it_says_counts(age: IdleAge) -> None:
 
 
 def test_what_a_closed_connection_shows(age: IdleAge) -> None:
-    for idle_seconds, seconds in ((30.0, 24.0), (40.0, 24.0), (10.0, 8.0), (0.1, MIN_LEARNT_SECONDS)):
+    for idle_seconds, seconds in ((30.0, 24.0), (40.0, 24.0), (10.0, 8.0), (0.1, MIN_ESTIMATE_SECONDS)):
         age.closed_by_server(idle_seconds)
         assert age.max_seconds() == pytest.approx(seconds)
 
@@ -68,7 +68,7 @@ def test_one_that_was_closed_late_shows_nothing(age: IdleAge) -> None:
 
 def test_it_is_forgotten_after_a_while(age: IdleAge, clock: Clock) -> None:
     age.closed_by_server(5.0)
-    clock.now += LEARNT_FOR_SECONDS - 1
+    clock.now += ESTIMATE_SECONDS - 1
     assert age.max_seconds() == 5 * USED_PART
     clock.now += 2
     assert age.max_seconds() == CONFIGURED_SECONDS
