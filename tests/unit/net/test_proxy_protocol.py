@@ -1,4 +1,4 @@
-"""The PROXY protocol: the parser with every form of header, then a real gateway, of which the test is load balancer."""
+"""The PROXY protocol: the parser with every form of header, then a real gateway with the test as its load balancer."""
 
 import contextlib
 import socket
@@ -93,7 +93,7 @@ BAD = {
 
 
 def read(octets: bytes, piece: int = 10_000) -> tuple[tuple[str, int] | None, bytes]:
-    """What a header says, and what is left; fed as a socket does, in pieces and never more than was wanted."""
+    """Parse a header in pieces of at most the missing octets, as from a socket. Return the client and the rest."""
     head, rest = b"", octets
     while more := proxy_protocol.missing_bytes(head):
         chunk = rest[: min(more, piece)]

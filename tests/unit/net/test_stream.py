@@ -1,4 +1,4 @@
-"""A socket with deadlines: what comes, what does not come in time, and what the kernel takes in parts."""
+"""A socket with deadlines: octets that arrive, octets that do not arrive in time, and partial sends."""
 
 import socket
 import ssl
@@ -19,7 +19,7 @@ MEGABYTES = b"0123456789abcdef" * 2**17
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory):
-    """A server's context, and a client's that trusts it."""
+    """Return a server's context, and a client's that trusts it."""
     cert, key = map(str, write_pair(tmp_path_factory.mktemp("certificate")))
     return make_context(cert, key), trusting(cert)
 
@@ -77,7 +77,7 @@ def test_the_other_side_closes(ends):
 
 
 def test_an_answer_that_was_sent_too_early_is_not_waited_for(ends):
-    """Of a TLS record that is read in two parts, the kernel has nothing to tell of the second."""
+    """The kernel does not report the second part of a TLS record that is read in two parts."""
     stream, theirs = ends
     theirs.sendall(b"MAIL\r\nRCPT\r\n")
     assert stream.receive(6, LONG_SECONDS) == b"MAIL\r\n"
@@ -87,7 +87,7 @@ def test_an_answer_that_was_sent_too_early_is_not_waited_for(ends):
 
 @pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
 def test_who_waits_for_the_rest_has_acknowledged_the_beginning(monkeypatch):
-    """So that a client with Nagle's algorithm on sends the rest at once."""
+    """A client that uses Nagle's algorithm then sends the rest at once."""
     monkeypatch.setattr("smtpgw.net.stream.PEER_WRITE_BYTES", 9)  # so many more would be acknowledged anyway
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
@@ -107,7 +107,7 @@ def test_who_waits_for_the_rest_has_acknowledged_the_beginning(monkeypatch):
 
 
 def unacknowledged(sock: socket.socket) -> int:
-    """How many segments the other side's kernel has not acknowledged yet."""
+    """Return how many segments the other side's kernel has not acknowledged yet."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     return int.from_bytes(info[24:28], sys.byteorder)  # tcpi_unacked of linux/tcp.h
 
@@ -145,7 +145,7 @@ def test_what_is_sent_to_nobody(ends):
 
 
 def test_a_time_that_is_up_for_an_event_that_has_come_after_all():
-    """The look and the event may come in the same turn of the loop; the next wait must not pay for it."""
+    """The check and the event may occur in the same turn of the loop. The next wait must not be affected."""
     ours, theirs = socket.socketpair()
     watcher = gevent.get_hub().loop.io(ours.fileno(), 1)
     deadlines = Deadlines()
@@ -188,7 +188,7 @@ def test_others_have_their_turn_while_something_is_always_there(ends, monkeypatc
 
 
 def test_sending_has_one_deadline_for_all_of_it(ends):
-    """However the other side's reading is spread over it."""
+    """The deadline holds however the other side spreads its reads."""
     stream, theirs = ends
 
     def read_slowly():

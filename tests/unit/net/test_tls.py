@@ -1,4 +1,4 @@
-"""The certificate: what is served, what becomes of new files, good or broken, and which clients are turned away."""
+"""The certificate: the context that is served, reloads of good and broken files, and clients that are rejected."""
 
 import datetime
 import os
@@ -23,7 +23,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def write_dated_pair(folder: Path, expires_in: datetime.timedelta) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost that expires, or has expired, so far from now."""
+    """Return a self-signed certificate for localhost with this expiry."""
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
@@ -57,7 +57,7 @@ def reloads(result: str) -> float:
 
 
 def version_spoken(context: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
-    """The TLS version that both agree on. Raises ssl.SSLError where there is none."""
+    """Return the TLS version that both agree on. Raises ssl.SSLError when there is none."""
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
     theirs.settimeout(10)
@@ -130,7 +130,7 @@ def test_a_new_pair_is_served_to_the_next_client(certificate, pair, other):
 
 
 def test_a_pair_behind_a_link_that_is_turned(tmp_path, pair, other):
-    """As Kubernetes renews a mounted Secret."""
+    """Replace the files as Kubernetes renews a mounted Secret."""
     link = tmp_path / "data"
     link.symlink_to(pair[0].parent)
     certificate = Certificate(str(link / "cert.pem"), str(link / "key.pem"))

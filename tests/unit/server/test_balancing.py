@@ -1,4 +1,4 @@
-"""Which worker takes a connection: who has the fewest; and nobody's is left waiting."""
+"""Balancing: the worker with the fewest connections accepts the next, and no connection is left waiting."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_a_count_is_seen_by_another_process():
 
 
 class Workers:
-    """Several in one process, at one listening socket."""
+    """Several servers in one process that listen on one socket."""
 
     def __init__(self, *shares: ConnectionShare) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""File descriptors: the limit is raised and checked at the start, and a worker without one left still says 421."""
+"""File descriptors: the limit is raised and checked at the start, and a worker without one left still replies 421."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_so_few_that_nobody_could_be_served_are_a_mistake(tmp_path: Path, monkey
 
 
 def test_a_hard_limit_that_the_system_does_not_allow_is_no_reason_to_stay_low(monkeypatch: pytest.MonkeyPatch):
-    """As on macOS, where the hard one is named as unlimited."""
+    """As on macOS, which reports an unlimited hard limit."""
     now = [(256, resource.RLIM_INFINITY)]
 
     def setrlimit(_: int, wanted: tuple[int, int]) -> None:
@@ -98,7 +98,7 @@ def test_a_hard_limit_that_the_system_does_not_allow_is_no_reason_to_stay_low(mo
 
 @pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
 def scarce(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway whose workers may open three more files."""
+    """Return a gateway whose workers may open three more files."""
     with Gateway(sandbox.url, tmp_path, SMTPGW_WORKERS=str(request.param)) as gateway:
         while gateway.log.read_text().count('"what":"worker started"') < request.param:
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a worker reservations at a time: sessions and octets come back however they end, and no limit is ever passed."""
+"""Limits of one worker: sessions and octets are returned however they end, and no limit is ever exceeded."""
 
 from contextlib import ExitStack
 
@@ -14,7 +14,7 @@ from smtpgw.smtp.admission import ByteBudget, SessionLimiter
 
 
 def refusal(held) -> replies.Reply:
-    """What a context manager refuses entry with."""
+    """Return the reply with which a context manager rejects entry."""
     with pytest.raises(SMTPError) as caught, held:
         pass
     return caught.value.reply
@@ -146,12 +146,12 @@ def test_octets_released_early_are_not_given_back_twice():
 
 
 MESSAGE_BYTES = 25 * 1024 * 1024
-ROOM_BYTES = 128 * 1024 * 1024
+BUDGET_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 16 * 1024
 
 
 def fill(reservation, octets: int) -> int:
-    """Take up to so much, piece by piece as a message comes; what was got."""
+    """Reserve up to so many octets, piece by piece as a message arrives. Return how many were reserved."""
     while reservation.octets + PIECE_BYTES <= octets and reservation.grow(PIECE_BYTES):
         pass
     return reservation.octets
@@ -159,7 +159,7 @@ def fill(reservation, octets: int) -> int:
 
 @pytest.mark.parametrize("same", ["client", "account"])
 def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
-    budget = ByteBudget(ROOM_BYTES)
+    budget = ByteBudget(BUDGET_BYTES)
     with ExitStack() as messages:
         for n in range(20):
             who = ("192.0.2.1", n) if same == "client" else (f"192.0.2.{n}", 1)
@@ -174,7 +174,7 @@ def test_one_client_or_account_leaves_room_for_a_message_of_another(same):
 
 
 def test_many_greedy_clients_leave_room_for_small_messages():
-    budget = ByteBudget(ROOM_BYTES)
+    budget = ByteBudget(BUDGET_BYTES)
     with ExitStack() as messages:
         for n in range(10):
             for _ in range(10):

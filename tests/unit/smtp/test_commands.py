@@ -1,4 +1,4 @@
-"""Command lines and their arguments (RFC 5321 §4.1), as tables: what is read, what is refused and how."""
+"""Command lines and their arguments (RFC 5321 §4.1), as tables of accepted and rejected lines."""
 
 import re
 
@@ -16,7 +16,7 @@ LABEL = "d" * 63
 
 
 def domain_of(octets: int) -> str:
-    """A domain name of that many octets."""
+    """Return a domain name of that many octets."""
     whole, rest = divmod(octets, 64)
     return f"{LABEL}." * whole + "x" * rest
 
@@ -203,7 +203,7 @@ def test_declared_size_over_the_limit():
 
 
 def code_of(read, argument: str | bytes) -> int:
-    """The code of the refusal that an argument gets, 250 where it is read. Anything but Refused fails the test."""
+    """Return the code that rejects an argument, 250 when it is accepted. Any other exception fails the test."""
     try:
         read(argument)
     except SMTPError as refused:

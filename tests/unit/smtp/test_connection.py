@@ -34,7 +34,7 @@ from tests.support.gateway import trusting
 
 SETTINGS = Settings.from_environ({"SMTPGW_TLS_CERT": __file__, "SMTPGW_TLS_KEY": __file__, "SMTPGW_HOSTNAME": "gw"})
 END = b"\r\n.\r\n"
-ROOM_BYTES = 2**40
+BUDGET_BYTES = 2**40
 HOUR = 3600.0
 
 
@@ -46,7 +46,7 @@ class Clock:
 
 
 class Chunks:
-    """A stream that receives pieces, each some seconds after the last, and then waits for ever."""
+    """A stream that receives pieces, each some seconds after the previous one, and then nothing."""
 
     def __init__(self, clock: Clock, pieces: Iterable[tuple[float, bytes]]) -> None:
         self.clock = clock
@@ -73,7 +73,7 @@ class Chunks:
 
 
 class Scene:
-    """A wire, with the socket and the clock behind it."""
+    """A connection over a simulated stream and clock."""
 
     def __init__(self, *pieces: bytes | tuple[float, bytes], stopping: Callable[[], bool] = bool, **changes) -> None:
         self.clock = Clock()
@@ -81,7 +81,7 @@ class Scene:
         self.stream = Chunks(self.clock, timed)
         with self.timed():  # the session's limits note when it began
             self.connection = Connection(self.stream, dataclasses.replace(SETTINGS, **changes), stopping)
-        self.budget = ByteBudget(changes.get("max_bytes_in_flight", ROOM_BYTES))
+        self.budget = ByteBudget(changes.get("max_bytes_in_flight", BUDGET_BYTES))
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
@@ -105,7 +105,7 @@ class Scene:
 
 
 def cuts(octets: bytes) -> Iterable[list[bytes]]:
-    """The octets whole, one by one, and in two at every place."""
+    """Return the octets as a whole, one by one, and cut in two at every position."""
     yield [octets]
     yield [octets[n : n + 1] for n in range(len(octets))]
     yield from ([octets[:n], octets[n:]] for n in range(1, len(octets)))
@@ -305,11 +305,11 @@ def test_a_message_that_is_far_too_big_is_read_to_its_end_and_holds_no_room_mean
     assert scene.line() == b"NOOP"
 
 
-@pytest.mark.parametrize(("room", "fits"), [(1004, True), (1003, False)])
-def test_a_message_fits_into_the_room_that_is_left_or_not(room, fits):
+@pytest.mark.parametrize(("limit", "fits"), [(1004, True), (1003, False)])
+def test_a_message_fits_into_the_room_that_is_left_or_not(limit, fits):
     sent = b"x" * 997 + b"\r\n.\r\n"  # 1002, and the CRLF that stands before it
     for pieces in ([sent + b"NOOP\r\n"[:0], b"NOOP\r\n"], [sent[:500], sent[500:], b"NOOP\r\n"]):
-        scene = Scene(*pieces, max_bytes_in_flight=room)
+        scene = Scene(*pieces, max_bytes_in_flight=limit)
         if fits:
             assert scene.data() == sent[:-3]
         else:
@@ -451,13 +451,13 @@ def test_what_was_said_goes_out_before_the_connection_is_closed():
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory):
-    """A server's context, and a client's that trusts it."""
+    """Return a server's context, and a client's that trusts it."""
     cert, key = map(str, write_pair(tmp_path_factory.mktemp("certificate")))
     return make_context(cert, key), trusting(cert)
 
 
 class Line:
-    """A wire and its client's socket, plain or after a handshake."""
+    """A connection and its client's socket, plain or after a handshake."""
 
     def __init__(self, contexts, *, encrypted: bool) -> None:
         ours, self.client = socket.socketpair()

@@ -1,4 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616) as conversations: what is asked, answered, taken and refused."""
+"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616): their challenges, and the responses that are accepted and rejected."""
 
 import base64
 
@@ -20,7 +20,7 @@ def encoded(text: str) -> str:
 
 
 class Client:
-    """Answers challenges from a list, and keeps them."""
+    """A client that answers challenges from a list and stores them."""
 
     def __init__(self, *responses: str) -> None:
         self.responses = list(responses)
@@ -137,7 +137,7 @@ def test_any_name_and_password_come_through_both_ways(username, password):
 
 
 def reply_to(response: str) -> replies.Reply | None:
-    """The refusal that a response gets, None where it is read. Anything but Refused fails the test."""
+    """Return the reply that rejects a response, None when it is accepted. Any other exception fails the test."""
     try:
         sasl.decode_response(response)
     except SMTPError as refused:

@@ -1,4 +1,4 @@
-"""Commands before login have a limit, a busy session ends when its time is up, and none keeps the others waiting."""
+"""Limits of a session: commands before login, its age even when it is busy, and its share of the event loop."""
 
 import socket
 import ssl
@@ -152,7 +152,7 @@ def test_two_hundred_connections_that_flood_it_without_login_are_ended_and_other
 
 
 def rest(line: Line) -> bytes:
-    """What is heard until the connection ends."""
+    """Return what is received until the connection ends."""
     heard = b""
     try:
         while chunk := line.sock.recv(65_536):
@@ -170,7 +170,7 @@ def every(seconds: float, number: int) -> Iterator[tuple[float, bytes]]:
 
 
 def commands_until_refused(scene: Scene, most: int, reply: replies.Reply, **how: bool) -> int:
-    """Read commands until one is refused with this reply; how many were read, -1 where it was another."""
+    """Read commands until one is rejected with this reply. Return how many were read, -1 for another reply."""
     for number in range(most):
         try:
             scene.line(**how)
