@@ -92,12 +92,12 @@ class Cakemail:
 
     # --- Senders and lists
 
-    def senders(self, token: str, account_id: int | None) -> Iterator[Sender]:
-        """Yield all senders of an account, confirmed or not."""
+    def senders(self, token: str, account_id: int | None, owner: str = "") -> Iterator[Sender]:
+        """Yield all senders of an account, confirmed or not. `owner`: see `submit_email`."""
         count = 0
         for page in range(1, MAX_PAGES + 1):
             query = {"page": page, "per_page": PER_PAGE, **acting_for(account_id)}
-            found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query)
+            found = self._call("senders", "GET", "/brands/default/senders", token=token, query=query, owner=owner)
             with checking_schema("senders"):
                 senders, is_last = bodies.senders(found, PER_PAGE)
             # A page that is longer than requested must not make the list longer than its limit.
@@ -106,17 +106,26 @@ class Cakemail:
             if is_last or count >= MAX_SENDERS:
                 return
 
-    def first_active_list(self, token: str, account_id: int | None) -> int | None:
-        """Return the id of the account's oldest active list, or None."""
+    def first_active_list(self, token: str, account_id: int | None, owner: str = "") -> int | None:
+        """Return the id of the account's oldest active list, or None. `owner`: see `submit_email`."""
         query = {"page": 1, "per_page": 1, "filter": "status==active", "sort": "+created_on", **acting_for(account_id)}
-        found = self._call("lists", "GET", "/lists", token=token, query=query)
+        found = self._call("lists", "GET", "/lists", token=token, query=query, owner=owner)
         with checking_schema("lists"):
             return int(found["data"][0]["id"]) if found["data"] else None
 
     # --- Submission
 
-    def submit_email(self, token: str, body: bytes, account_id: int | None, timeout_seconds: float) -> str:
+    def submit_email(
+        self, token: str, body: bytes, account_id: int | None, timeout_seconds: float, owner: str = ""
+    ) -> str:
         """Submit an email to one recipient (`POST /v2/emails`).
+
+        Args:
+            token: the access token.
+            body: the request, as JSON.
+            account_id: the sub-account to act for, or None.
+            timeout_seconds: the time that the call may take.
+            owner: whose slot the call takes. An account may have several tokens; without an owner each has a share.
 
         Returns:
             Cakemail's uuid of the email, or "" when the answer contains none.
@@ -132,6 +141,7 @@ class Cakemail:
             body=body,
             query=acting_for(account_id),
             timeout_seconds=timeout_seconds,
+            owner=owner,
         )
         with checking_schema("emails"):
             status, uuid = bodies.email(found)
@@ -152,6 +162,7 @@ class Cakemail:
         body: bytes = b"",
         content_type: str = JSON,
         timeout_seconds: float = 0,
+        owner: str = "",
     ) -> Any:
         """Make a call and return the JSON of its answer. Raises ApiError.
 
@@ -163,7 +174,7 @@ class Cakemail:
         target = f"{path}?{urlencode(query)}" if query else path
         seconds = timeout_seconds or self.settings.api_timeout_seconds
         # Calls take turns by account. Calls with unverified credentials share one turn, since anybody can make them up.
-        owner = "" if endpoint in CREDENTIAL_ENDPOINTS else token
+        owner = "" if endpoint in CREDENTIAL_ENDPOINTS else owner or token
         if not self.slots.acquire(owner):
             waited = self._wait_for_slot(owner, min(seconds, self.settings.api_wait_seconds))
             seconds = max(MIN_CALL_SECONDS, seconds - waited)

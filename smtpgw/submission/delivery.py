@@ -111,7 +111,7 @@ class Delivery:
             seconds = self._time_left(deadline)
             admission.check()
             try:
-                return self.api.submit_email(token, body, request.account_id, seconds)
+                return self.api.submit_email(token, body, request.account_id, seconds, str(account.id))
             except OutcomeUnknown as problem:
                 raise SubmissionUnknown(str(problem)) from problem
 

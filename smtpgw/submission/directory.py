@@ -151,10 +151,10 @@ class Directories:
     def _read(self, account: Account, account_id: int | None) -> Directory:
         token = self.logins.token(account)
         try:
-            senders, list_id = self._senders_and_list(token, account_id)
+            senders, list_id = self._senders_and_list(account, token, account_id)
         except NotAuthorized:
             token = self.logins.token(account, stale=token)
-            senders, list_id = self._senders_and_list(token, account_id)
+            senders, list_id = self._senders_and_list(account, token, account_id)
         confirmed = [s for s in senders if s.confirmed]
         # Of two senders with the same address, the first one counts.
         by_address = {s.email.lower(): s for s in reversed(confirmed)}
@@ -163,5 +163,8 @@ class Directories:
         self.cache[account.id, account_id] = directory
         return directory
 
-    def _senders_and_list(self, token: str, account_id: int | None) -> tuple[list[Sender], int | None]:
-        return list(self.api.senders(token, account_id)), self.api.first_active_list(token, account_id)
+    def _senders_and_list(
+        self, account: Account, token: str, account_id: int | None
+    ) -> tuple[list[Sender], int | None]:
+        owner = str(account.id)
+        return list(self.api.senders(token, account_id, owner)), self.api.first_active_list(token, account_id, owner)

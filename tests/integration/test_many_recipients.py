@@ -32,7 +32,9 @@ class Api(RawApi):
         self.bodies: list[bytes] = []  # of the notices
         self.answers[EMAILS] = self.take
         self.answers["/token"] = lambda request: http(
-            {**TOKEN, "access_token": "campaign" if b"campaign" in request.body else "other"}
+            {**TOKEN, "access_token": "campaign", "accounts": [2]}
+            if b"campaign" in request.body
+            else {**TOKEN, "access_token": "other"}
         )
 
     def take(self, request: Request) -> bytes:
@@ -163,6 +165,32 @@ def test_a_campaign_to_thousands_keeps_nobody_from_the_api(api: Api) -> None:
             assert place <= 2 * 8, "calls that went before"
         assert made.gateway.delivery.api.waiting > 100, "the campaign is still waiting"
         gevent.killall(bulk)
+
+
+def test_logins_of_one_account_share_its_connections(api: Api) -> None:
+    """An account may have several tokens. While its calls hang, another account still gets a connection."""
+    tokens = {"one": 1, "two": 1, "other": 2}
+    api.answers["/accounts/self"] = lambda request: http(
+        {"data": {"id": tokens[request.fields["authorization"].removeprefix("bearer ")]}}
+    )
+
+    def answer(request: Request) -> bytes | None:
+        if not request.fields["authorization"].endswith("other"):
+            gevent.sleep(30)
+        return api.take(request)
+
+    with Submitting(api.url, SMTPGW_API_CONNECTIONS="4", SMTPGW_API_WAIT_SECONDS="0.3") as made:
+        one, two, other = (made.gateway.logins.login(Credentials("apikey", token)) for token in tokens)
+        for account in (one, other):
+            assert made.send(["before@customer.example"], message(f"before-{account.id}"), account=account).code == 250
+        api.answers["/v2/emails"] = answer
+        hanging = [
+            gevent.spawn(made.send, [f"{n}@customer.example"], message(f"hangs-{n}"), account=account)
+            for n, account in enumerate([one, two] * 4)
+        ]
+        gevent.sleep(0.1)
+        assert made.send(["a@customer.example"], message("other"), account=other).code == 250
+        gevent.killall(hanging)
 
 
 def test_logins_wait_for_no_campaign(api: Api) -> None:
